@@ -1,0 +1,26 @@
+# Short names for what script/ does; each sets itself up from nothing.
+.PHONY: demo test check bench crash fmt clean
+
+demo: ## Play the quick start on a real daemon
+	@script/demo
+
+test: ## Run the tests
+	@script/test
+
+check: ## Lint, format, types, layers
+	@script/check
+
+bench: ## Measure; see bench/RESULTS.md
+	@script/bench
+
+crash: ## Kill the daemon 200 times and look at what it left
+	@script/test -m crash --crash-kills 200
+
+fmt: ## Format, and fix what can be fixed
+	@script/setup lint
+	@.venv/bin/ruff format
+	@.venv/bin/ruff check --fix
+
+clean: ## Remove everything that can be made again
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,158 @@
+"""st8: configuration and operational state, versioned.
+
+::
+
+    from st8 import Client
+
+    with Client("http://127.0.0.1:8748", namespace="payments/prod") as client:
+        client.apply({"config.json": text})
+
+This package holds the public names and nothing else. Each is loaded when it is
+first used, so that ``import st8`` costs next to nothing. Everything that goes
+wrong is a :class:`St8Error`; ``st8.core.errors`` draws their tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from st8.client import (
+        Branch,
+        Checkpoint,
+        Client,
+        Collected,
+        Diff,
+        LogEntry,
+        LogPage,
+        NamespaceInfo,
+        Select,
+        ServerVersion,
+        State,
+        Written,
+    )
+    from st8.core.documents import Change, Document
+    from st8.core.errors import (
+        BranchExists,
+        BranchNotFound,
+        CheckpointExists,
+        CheckpointNotFound,
+        Conflict,
+        Corrupt,
+        Forbidden,
+        HeaderTooLarge,
+        HeadMoved,
+        IdempotencyMismatch,
+        InternalError,
+        InvalidInput,
+        InvalidValue,
+        KeyNotFound,
+        LimitExceeded,
+        MalformedRequest,
+        MethodNotAllowed,
+        NamespaceNotFound,
+        NewerFormat,
+        NoRevisionAt,
+        NotFound,
+        NothingApplied,
+        OutcomeUnknown,
+        Overloaded,
+        Refused,
+        RequestTimeout,
+        RevisionCollected,
+        RevisionNotFound,
+        RouteNotFound,
+        ShuttingDown,
+        St8Error,
+        StateDirectoryInUse,
+        StorageFailed,
+        StorageFull,
+        StoreFenced,
+        TimedOut,
+        Unauthenticated,
+        Unavailable,
+        UnknownField,
+        Unreachable,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Branch",
+    "BranchExists",
+    "BranchNotFound",
+    "Change",
+    "Checkpoint",
+    "CheckpointExists",
+    "CheckpointNotFound",
+    "Client",
+    "Collected",
+    "Conflict",
+    "Corrupt",
+    "Diff",
+    "Document",
+    "Forbidden",
+    "HeadMoved",
+    "HeaderTooLarge",
+    "IdempotencyMismatch",
+    "InternalError",
+    "InvalidInput",
+    "InvalidValue",
+    "KeyNotFound",
+    "LimitExceeded",
+    "LogEntry",
+    "LogPage",
+    "MalformedRequest",
+    "MethodNotAllowed",
+    "NamespaceInfo",
+    "NamespaceNotFound",
+    "NewerFormat",
+    "NoRevisionAt",
+    "NotFound",
+    "NothingApplied",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Refused",
+    "RequestTimeout",
+    "RevisionCollected",
+    "RevisionNotFound",
+    "RouteNotFound",
+    "Select",
+    "ServerVersion",
+    "ShuttingDown",
+    "St8Error",
+    "State",
+    "StateDirectoryInUse",
+    "StorageFailed",
+    "StorageFull",
+    "StoreFenced",
+    "TimedOut",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownField",
+    "Unreachable",
+    "Written",
+    "__version__",
+]
+
+if not TYPE_CHECKING:  # else a name that does not exist would pass as anything
+
+    def __getattr__(name: str) -> object:
+        """Load a public name from where it lives, and keep it.
+
+        Raises:
+            AttributeError: It is not a public name.
+        """
+        from importlib import import_module
+
+        if name in __all__:
+            for home in ("st8.core.errors", "st8.core.documents", "st8.client"):
+                module = import_module(home)
+                if name in module.__all__:
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """List the public names, loaded or not."""
+        return sorted({*globals(), *__all__})

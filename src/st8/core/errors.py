@@ -1,0 +1,696 @@
+"""The one error tree of st8.
+
+::
+
+    St8Error
+    ├── InvalidInput            the request can't be right as it stands
+    │   ├── MalformedRequest      not even well-formed
+    │   ├── InvalidValue          a field has a value that is not allowed
+    │   ├── UnknownField          a field, parameter or setting nobody knows
+    │   └── LimitExceeded         larger than a limit; names it
+    ├── RequestTimeout          the request did not arrive in time
+    ├── Refused                 who asks may not
+    │   ├── Unauthenticated
+    │   └── Forbidden
+    ├── NotFound                what was named is not there
+    │   ├── RouteNotFound
+    │   ├── MethodNotAllowed
+    │   ├── NothingApplied        a scope that nothing was ever applied to
+    │   ├── NamespaceNotFound
+    │   ├── BranchNotFound
+    │   ├── CheckpointNotFound
+    │   ├── RevisionNotFound
+    │   ├── RevisionCollected     was there; garbage collection removed it
+    │   └── KeyNotFound
+    ├── Conflict                the store has moved on
+    │   ├── HeadMoved
+    │   ├── BranchExists
+    │   ├── CheckpointExists
+    │   └── IdempotencyMismatch
+    ├── Unavailable             not now
+    │   ├── Overloaded
+    │   ├── ShuttingDown
+    │   ├── Unreachable           (client) no connection
+    │   ├── TimedOut              (client) no answer in time
+    │   ├── OutcomeUnknown        it may or may not have been done
+    │   ├── StorageFull
+    │   ├── StorageFailed
+    │   └── StoreFenced           writes stopped after a failed write
+    ├── StateDirectoryInUse     another process holds it
+    ├── NewerFormat             written by a newer st8
+    ├── Corrupt                 bytes that do not match their digest
+    └── InternalError           a fault of st8 itself
+
+Each class carries a stable ``code``, the HTTP status a server answers with, the
+exit code of the command line, whether the same request may succeed later
+(``retryable``), and what is known of its effect (``outcome``: ``none``, nothing
+was changed, or ``unknown``). The server renders an error as an RFC 9457 problem;
+the client rebuilds the same class from ``code``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from st8.core.limits import Limit
+
+__all__ = [
+    "BranchExists",
+    "BranchNotFound",
+    "CheckpointExists",
+    "CheckpointNotFound",
+    "Conflict",
+    "Corrupt",
+    "Forbidden",
+    "HeadMoved",
+    "HeaderTooLarge",
+    "IdempotencyMismatch",
+    "InternalError",
+    "InvalidInput",
+    "InvalidValue",
+    "KeyNotFound",
+    "LimitExceeded",
+    "MalformedRequest",
+    "MethodNotAllowed",
+    "NamespaceNotFound",
+    "NewerFormat",
+    "NoRevisionAt",
+    "NotFound",
+    "NothingApplied",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Refused",
+    "RequestTimeout",
+    "RevisionCollected",
+    "RevisionNotFound",
+    "RouteNotFound",
+    "ShuttingDown",
+    "St8Error",
+    "StateDirectoryInUse",
+    "StorageFailed",
+    "StorageFull",
+    "StoreFenced",
+    "TimedOut",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownField",
+    "Unreachable",
+]
+
+Outcome = Literal["none", "unknown"]
+
+
+class St8Error(Exception):
+    """Root of the tree.
+
+    Attributes:
+        detail: One sentence: what was wrong, where, and what would be right.
+        fields: The facts behind the sentence, by name; JSON values only. Each
+            is also an attribute of the error.
+    """
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+    http_status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+    outcome: ClassVar[Outcome] = "none"
+
+    def __init__(self, detail: str, **fields: object) -> None:
+        """Make the error; ``fields`` become attributes."""
+        super().__init__(detail)
+        self.detail = detail
+        self.fields: dict[str, object] = fields
+        self.__dict__.update(fields)
+
+    def problem(self) -> dict[str, object]:
+        """Return the RFC 9457 problem object; ``detail`` comes first.
+
+        The Go client prints the body as it came, so the sentence leads.
+        """
+        body: dict[str, object] = {
+            "detail": self.detail,
+            "code": self.code,
+            "title": self.title,
+            "status": self.http_status,
+            "retryable": self.retryable,
+            "outcome": self.outcome,
+        }
+        body.update({k: v for k, v in self.fields.items() if k not in body})
+        return body
+
+    @staticmethod
+    def from_problem(problem: Mapping[str, object]) -> St8Error:
+        """Rebuild the error that a server rendered.
+
+        A ``code`` this version does not know gives the nearest class by status,
+        so an old client still tells a conflict from a missing key.
+        """
+        code = problem.get("code")
+        status = problem.get("status")
+        cls = CLASSES.get(code) if isinstance(code, str) else None
+        if cls is None:
+            cls = _BY_STATUS.get(status, St8Error) if isinstance(status, int) else None
+        if cls is None:
+            cls = St8Error
+        known = {"detail", "code", "title", "status", "retryable", "outcome", "type"}
+        error = cls.__new__(cls)
+        detail = problem.get("detail")
+        St8Error.__init__(
+            error,
+            detail if isinstance(detail, str) else "the server gave no detail",
+            **{
+                name: value
+                for name, value in problem.items()
+                if name not in known and name.isidentifier() and name != "fields"
+            },
+        )
+        return error
+
+
+# --- the request can't be right as it stands --------------------------------
+
+
+class InvalidInput(St8Error):
+    """The request can't be right as it stands; sending it again won't help."""
+
+    code = "invalid"
+    title = "Invalid request"
+    http_status = 422
+    exit_code = 7
+
+
+class MalformedRequest(InvalidInput):
+    """The request is not well-formed: bad JSON, bad encoding, bad framing."""
+
+    code = "malformed_request"
+    title = "Malformed request"
+    http_status = 400
+
+
+class InvalidValue(InvalidInput):
+    """A field has a value that is not allowed."""
+
+    code = "invalid_value"
+    title = "Invalid value"
+    field: str
+
+    def __init__(self, field: str, problem: str) -> None:
+        """Say that ``field`` is wrong, and how."""
+        super().__init__(f"{field}: {problem}", field=field)
+
+
+class UnknownField(InvalidInput):
+    """A field, query parameter or setting that does not exist."""
+
+    code = "unknown_field"
+    title = "Unknown field"
+    field: str
+
+    def __init__(self, field: str, where: str, known: Iterable[str]) -> None:
+        """Name the field and the nearest one that does exist."""
+        names = sorted(known)
+        super().__init__(
+            f"{where} has no field {field!r}; " + _did_you_mean(field, names),
+            field=field,
+            known=names,
+        )
+
+
+class LimitExceeded(InvalidInput):
+    """Something is larger than a limit; names the limit and its number."""
+
+    code = "limit_exceeded"
+    title = "Limit exceeded"
+    http_status = 413
+    limit: str
+    maximum: int
+
+    def __init__(self, limit: Limit, what: str, actual: int | None = None) -> None:
+        """Name the limit, what passed it and, if known, by how much."""
+        size = "more" if actual is None else str(actual)
+        fields: dict[str, object] = {"limit": limit.name, "maximum": limit.maximum}
+        if actual is not None:
+            fields["actual"] = actual
+        super().__init__(
+            f"{what}: {size}, where {limit.name} is {limit.maximum}", **fields
+        )
+
+
+class HeaderTooLarge(LimitExceeded):
+    """The request line and headers are larger than their limit."""
+
+    code = "header_limit_exceeded"
+    http_status = 431
+
+
+class RequestTimeout(St8Error):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+    title = "Request timeout"
+    http_status = 408
+    exit_code = 6
+    retryable = True
+
+
+# --- who asks may not --------------------------------------------------------
+
+
+class Refused(St8Error):
+    """Who asks may not do this."""
+
+    code = "refused"
+    title = "Refused"
+    http_status = 403
+    exit_code = 5
+
+
+class Unauthenticated(Refused):
+    """No token, or one that is not known."""
+
+    code = "unauthenticated"
+    title = "Unauthenticated"
+    http_status = 401
+
+    def __init__(self, problem: str) -> None:
+        """Say what was wrong with the credentials, never what they were."""
+        super().__init__(
+            f"{problem}; send the header 'Authorization: Bearer <token>' "
+            "(st8ctl: --token or server.token in its config file)"
+        )
+
+
+class Forbidden(Refused):
+    """The token is known but may not do this."""
+
+    code = "forbidden"
+    title = "Forbidden"
+
+
+# --- what was named is not there ---------------------------------------------
+
+
+class NotFound(St8Error):
+    """What was named is not there."""
+
+    code = "not_found"
+    title = "Not found"
+    http_status = 404
+    exit_code = 3
+
+
+class RouteNotFound(NotFound):
+    """No such path in the API."""
+
+    code = "route_not_found"
+    path: str
+
+    def __init__(self, path: str) -> None:
+        """Name the path."""
+        super().__init__(
+            f"there is nothing at {path!r}; /openapi.json lists every route", path=path
+        )
+
+
+class MethodNotAllowed(NotFound):
+    """The path exists, but not with this method."""
+
+    code = "method_not_allowed"
+    title = "Method not allowed"
+    http_status = 405
+    exit_code = 7
+    method: str
+    path: str
+    allowed: list[str]
+
+    def __init__(self, method: str, path: str, allowed: Iterable[str]) -> None:
+        """Name the methods that are allowed."""
+        names = sorted(allowed)
+        super().__init__(
+            f"{path} does not take {method}; it takes {', '.join(names)}",
+            method=method,
+            path=path,
+            allowed=names,
+        )
+
+
+class NothingApplied(NotFound):
+    """The scope is empty because nothing was ever applied to it."""
+
+    code = "nothing_applied"
+    namespace: str
+    branch: str
+
+    def __init__(self, namespace: str, branch: str) -> None:
+        """Name the scope, which may be mistyped."""
+        super().__init__(
+            f"nothing has been applied to namespace {namespace!r}, branch {branch!r} "
+            "yet; check the names, or apply a first document",
+            namespace=namespace,
+            branch=branch,
+        )
+
+
+class NamespaceNotFound(NotFound):
+    """No such namespace."""
+
+    code = "namespace_not_found"
+    namespace: str
+
+    def __init__(self, namespace: str) -> None:
+        """Name the namespace."""
+        super().__init__(f"namespace {namespace!r} not found", namespace=namespace)
+
+
+class BranchNotFound(NotFound):
+    """No such branch in the namespace."""
+
+    code = "branch_not_found"
+    namespace: str
+    branch: str
+
+    def __init__(self, namespace: str, branch: str) -> None:
+        """Name the branch and its namespace."""
+        super().__init__(
+            f"branch {branch!r} not found in namespace {namespace!r}",
+            namespace=namespace,
+            branch=branch,
+        )
+
+
+class CheckpointNotFound(NotFound):
+    """No such checkpoint in the namespace."""
+
+    code = "checkpoint_not_found"
+    namespace: str
+    checkpoint: str
+
+    def __init__(self, namespace: str, checkpoint: str) -> None:
+        """Name the checkpoint and its namespace."""
+        super().__init__(
+            f"checkpoint {checkpoint!r} not found in namespace {namespace!r}",
+            namespace=namespace,
+            checkpoint=checkpoint,
+        )
+
+
+class RevisionNotFound(NotFound):
+    """No such revision in the branch's history."""
+
+    code = "revision_not_found"
+    namespace: str
+    branch: str
+    revision: int
+
+    def __init__(self, namespace: str, branch: str, revision: int, why: str) -> None:
+        """Name the revision and why this branch does not have it."""
+        super().__init__(
+            f"revision {revision} not found in namespace {namespace!r}, "
+            f"branch {branch!r}: {why}",
+            namespace=namespace,
+            branch=branch,
+            revision=revision,
+        )
+
+
+class NoRevisionAt(NotFound):
+    """The branch had no revision yet at the time asked for."""
+
+    code = "no_revision_at"
+    namespace: str
+    branch: str
+    at: str
+
+    def __init__(self, namespace: str, branch: str, at: str) -> None:
+        """Name the branch and the time."""
+        super().__init__(
+            f"namespace {namespace!r}, branch {branch!r} had no revision at {at}; "
+            "its history starts later",
+            namespace=namespace,
+            branch=branch,
+            at=at,
+        )
+
+
+class RevisionCollected(NotFound):
+    """The revision existed; garbage collection has removed it."""
+
+    code = "revision_collected"
+    title = "Revision collected"
+    namespace: str
+    revision: int
+
+    def __init__(self, namespace: str, revision: int) -> None:
+        """Name the revision that is gone."""
+        super().__init__(
+            f"revision {revision} of namespace {namespace!r} was removed by garbage "
+            "collection; checkpoints and the newest revisions are kept",
+            namespace=namespace,
+            revision=revision,
+        )
+
+
+class KeyNotFound(NotFound):
+    """The state has no document with this key."""
+
+    code = "key_not_found"
+    key: str
+    revision: int
+
+    def __init__(self, key: str, revision: int) -> None:
+        """Name the key and the revision that lacks it."""
+        super().__init__(
+            f"key {key!r} not found at revision {revision}", key=key, revision=revision
+        )
+
+
+# --- the store has moved on --------------------------------------------------
+
+
+class Conflict(St8Error):
+    """The store is not as the request expects; nothing was changed."""
+
+    code = "conflict"
+    title = "Conflict"
+    http_status = 409
+    exit_code = 4
+
+
+class HeadMoved(Conflict):
+    """The branch head is not the revision that was expected."""
+
+    code = "head_moved"
+    namespace: str
+    branch: str
+    expected: int
+    actual: int
+
+    def __init__(self, namespace: str, branch: str, expected: int, actual: int) -> None:
+        """Name the scope, what was expected and where the head is."""
+        super().__init__(
+            f"the head of namespace {namespace!r}, branch {branch!r} is revision "
+            f"{actual}, not {expected}; look at what changed and try again",
+            namespace=namespace,
+            branch=branch,
+            expected=expected,
+            actual=actual,
+        )
+
+
+class BranchExists(Conflict):
+    """A branch of this name exists."""
+
+    code = "branch_exists"
+    namespace: str
+    branch: str
+
+    def __init__(self, namespace: str, branch: str) -> None:
+        """Name the branch."""
+        super().__init__(
+            f"branch {branch!r} already exists in namespace {namespace!r}",
+            namespace=namespace,
+            branch=branch,
+        )
+
+
+class CheckpointExists(Conflict):
+    """A checkpoint of this name exists and points elsewhere."""
+
+    code = "checkpoint_exists"
+    namespace: str
+    checkpoint: str
+    revision: int
+
+    def __init__(self, namespace: str, checkpoint: str, revision: int) -> None:
+        """Name the checkpoint and where it points."""
+        super().__init__(
+            f"checkpoint {checkpoint!r} already exists in namespace {namespace!r} at "
+            f"revision {revision}; choose another name, or replace it explicitly",
+            namespace=namespace,
+            checkpoint=checkpoint,
+            revision=revision,
+        )
+
+
+class IdempotencyMismatch(Conflict):
+    """The idempotency key was used for a different request."""
+
+    code = "idempotency_mismatch"
+
+    def __init__(self) -> None:
+        """Say what a key is for."""
+        super().__init__(
+            "this idempotency key was already used for a different request; use a "
+            "new key for each new change"
+        )
+
+
+# --- not now -----------------------------------------------------------------
+
+
+class Unavailable(St8Error):
+    """It can't be done now; the same request may succeed later."""
+
+    code = "unavailable"
+    title = "Unavailable"
+    http_status = 503
+    exit_code = 6
+    retryable = True
+
+
+class Overloaded(Unavailable):
+    """Too many requests wait already; this one was not begun."""
+
+    code = "overloaded"
+    title = "Overloaded"
+
+
+class ShuttingDown(Unavailable):
+    """The daemon is stopping; this request was not begun."""
+
+    code = "shutting_down"
+    title = "Shutting down"
+
+    def __init__(self) -> None:
+        """Say that nothing was done."""
+        super().__init__(
+            "the daemon is shutting down and did not begin this; try again"
+        )
+
+
+class Unreachable(Unavailable):
+    """No connection to the daemon could be made."""
+
+    code = "unreachable"
+    title = "Unreachable"
+
+
+class TimedOut(Unavailable):
+    """A read got no answer in time."""
+
+    code = "timed_out"
+    title = "Timed out"
+
+
+class OutcomeUnknown(Unavailable):
+    """A write was sent, or a commit begun, and its end is not known."""
+
+    code = "outcome_unknown"
+    title = "Outcome unknown"
+    exit_code = 8
+    outcome = "unknown"
+
+
+class StorageFull(Unavailable):
+    """The store has no space left; nothing was changed."""
+
+    code = "storage_full"
+    title = "Storage full"
+    http_status = 507
+
+
+class StorageFailed(Unavailable):
+    """The store failed; nothing was changed."""
+
+    code = "storage_failed"
+    title = "Storage failed"
+
+
+class StoreFenced(Unavailable):
+    """A write to disk failed earlier, so the store refuses writes until reopened."""
+
+    code = "store_fenced"
+    title = "Store fenced"
+    retryable = False
+
+    def __init__(self, cause: str) -> None:
+        """Name what failed."""
+        super().__init__(
+            f"writes are refused since the store failed ({cause}); check the disk, "
+            "then restart st8d. Reads go on",
+            cause=cause,
+        )
+
+
+class StateDirectoryInUse(St8Error):
+    """Another process holds the state directory."""
+
+    code = "state_directory_in_use"
+    title = "State directory in use"
+    http_status = 503
+    exit_code = 6
+
+
+class NewerFormat(St8Error):
+    """The store was written by a newer st8."""
+
+    code = "newer_format"
+    title = "Newer format"
+    http_status = 503
+
+
+class Corrupt(St8Error):
+    """Stored bytes do not match their digest; they are not served."""
+
+    code = "corrupt"
+    title = "Corrupt"
+
+
+class InternalError(St8Error):
+    """A fault of st8 itself."""
+
+    code = "internal_error"
+    title = "Internal error"
+
+
+def _did_you_mean(name: str, known: list[str]) -> str:
+    """Return the end of a sentence that offers the nearest of ``known``."""
+    import difflib  # noqa: PLC0415 - only needed on a mistake; keeps start-up short
+
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "known are " + ", ".join(known) if known else "it takes none"
+
+
+def _classes(root: type[St8Error]) -> list[type[St8Error]]:
+    """Return ``root`` and every class below it, parents first."""
+    return [root] + [c for sub in root.__subclasses__() for c in _classes(sub)]
+
+
+CLASSES: dict[str, type[St8Error]] = {cls.code: cls for cls in _classes(St8Error)}
+_BY_STATUS: dict[int, type[St8Error]] = {
+    400: MalformedRequest,
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: LimitExceeded,
+    422: InvalidInput,
+    503: Unavailable,
+    507: StorageFull,
+}

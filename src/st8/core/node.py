@@ -1,0 +1,155 @@
+"""The nodes of the state tree: their canonical bytes and where they end.
+
+This is the one module that knows the bytes of a node; ``docs/format.md`` says the
+same in words. A node is hashed as encoded here; compression comes later and is
+no part of its identity.
+
+A node's bytes begin with ``0xff``, which no UTF-8 text contains, so a document's
+content is never taken for a node, whatever a client sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Final
+
+from st8.core import varint
+from st8.core.errors import Corrupt
+from st8.core.ids import DIGEST_BYTES, Digest, digest_of
+from st8.core.limits import TREE_LEVEL
+
+__all__ = ["EMPTY", "EMPTY_ROOT", "Node", "decode", "encode", "level_of"]
+
+TAG: Final = b"\xffN1"
+_HEADER_BYTES: Final = len(TAG) + 1
+
+
+class Node:
+    """One node of the tree; never changed once made.
+
+    Attributes:
+        level: 0 for a leaf, one more for each level above.
+        keys: The key of each entry as UTF-8, ascending. In a leaf the keys of the
+            documents; above it the first key below each child.
+        digests: 32 bytes for each entry, in the order of ``keys``: of a content
+            in a leaf, of a child node above it.
+        counts: The number of documents below each entry; None in a leaf, where
+            each entry is one.
+        count: The number of documents below this node.
+    """
+
+    __slots__ = ("count", "counts", "digests", "keys", "level")
+
+    def __init__(
+        self,
+        level: int,
+        keys: list[bytes],
+        digests: bytes,
+        counts: list[int] | None,
+    ) -> None:
+        """Keep the parts as they are; the caller gives them up."""
+        self.level = level
+        self.keys = keys
+        self.digests = digests
+        self.counts = counts
+        self.count = len(keys) if counts is None else sum(counts)
+
+    def digest_at(self, index: int) -> Digest:
+        """Return the digest of entry ``index``."""
+        start = index * DIGEST_BYTES
+        return Digest(self.digests[start : start + DIGEST_BYTES])
+
+    def children(self, start: int = 0) -> list[Digest]:
+        """Return the digests of all entries from ``start`` on."""
+        digests = self.digests
+        return [
+            Digest(digests[at : at + DIGEST_BYTES])
+            for at in range(start * DIGEST_BYTES, len(digests), DIGEST_BYTES)
+        ]
+
+
+def encode(node: Node) -> bytes:
+    """Return the canonical bytes of ``node``.
+
+    Tag, level (one byte), number of entries, length of each key, the keys, the
+    digests, and above the leaves the count of each entry. Numbers are LEB128.
+    """
+    keys = node.keys
+    lengths = list(map(len, keys))
+    parts = [TAG, bytes((node.level,)), varint.encode(len(keys)), _integers(lengths)]
+    parts += keys
+    parts.append(node.digests)
+    if node.counts is not None:
+        parts.append(_integers(node.counts))
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Node:
+    """Return the node whose canonical bytes are ``data``.
+
+    Raises:
+        Corrupt: They are not the bytes of a node.
+    """
+    try:
+        if data[: len(TAG)] != TAG:
+            raise Corrupt("a tree node does not begin with its tag")
+        level = data[len(TAG)]
+        size, at = varint.decode(data, _HEADER_BYTES)
+        lengths, at = _read_integers(data, at, size)
+        keys = [data[a:b] for a, b in pairwise(accumulate(lengths, initial=at))]
+        at += sum(lengths)
+        digests = data[at : at + DIGEST_BYTES * size]
+        at += DIGEST_BYTES * size
+        counts = None
+        if level:
+            counts, at = _read_integers(data, at, size)
+    except IndexError:
+        raise Corrupt("a tree node ends too early") from None
+    if at != len(data):
+        raise Corrupt("a tree node has the wrong length")
+    return Node(level, keys, digests, counts)
+
+
+@lru_cache(maxsize=1 << 15)
+def level_of(key: bytes) -> int:
+    """Return the highest level at which ``key`` begins a node, plus nothing else.
+
+    At level L a node ends before every key whose ``level_of`` is greater than L.
+    It is the number of zero nibbles at the end of the first eight bytes (big
+    endian) of the key's SHA-256, at most ``tree_level_max``: each level keeps one
+    key in sixteen, as in a skip list (Pugh 1990) or a Merkle search tree (Auvolat
+    and Taïani 2019), and the choice depends on the key alone.
+    """
+    bits = int.from_bytes(hashlib.sha256(key).digest()[:8], "big")
+    if bits & 15:
+        return 0
+    if not bits:
+        return TREE_LEVEL.maximum
+    return min(((bits & -bits).bit_length() - 1) // 4, TREE_LEVEL.maximum)
+
+
+def _integers(values: list[int]) -> bytes:
+    """Return the LEB128 encodings of ``values``, one after the other."""
+    if not values or max(values) < 128:
+        return bytes(values)
+    return b"".join(map(varint.encode, values))
+
+
+def _read_integers(data: bytes, at: int, size: int) -> tuple[list[int], int]:
+    """Return ``size`` integers from ``at`` on, and the offset after them."""
+    short = data[at : at + size]
+    if len(short) == size and (not size or max(short) < 128):
+        return list(short), at + size
+    values: list[int] = []
+    for _ in range(size):
+        value, at = varint.decode(data, at)
+        values.append(value)
+    return values, at
+
+
+EMPTY: Final = Node(0, [], b"", None)
+"""The root of a state without documents. It is never stored."""
+
+EMPTY_ROOT: Final = digest_of(encode(EMPTY))

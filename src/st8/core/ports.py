@@ -1,0 +1,269 @@
+"""What the engine needs from the outside world, as protocols.
+
+A store is small on purpose: a bag of immutable objects by digest, a table of
+revisions, two tables of refs, and one atomic :meth:`Store.commit`. Whoever writes
+a new one runs ``st8.testing.contract`` over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    Digest,
+    IdempotencyKey,
+    Namespace,
+    RevisionNumber,
+)
+from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Answer",
+    "Batch",
+    "Clock",
+    "CommitTimes",
+    "Marks",
+    "NamespaceState",
+    "Record",
+    "Stale",
+    "Store",
+]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since 1970-01-01 UTC."""
+        ...
+
+
+class Record(NamedTuple):
+    """A revision as stored: its canonical bytes, and what they are found by."""
+
+    number: RevisionNumber
+    data: bytes
+
+
+class NamespaceState(NamedTuple):
+    """What a commit must know of a namespace.
+
+    Attributes:
+        last_revision: The newest number; 0 where the namespace does not exist.
+        epoch: The store's collection epoch.
+    """
+
+    last_revision: RevisionNumber
+    epoch: int
+
+
+class Answer(NamedTuple):
+    """What an idempotency key was answered with.
+
+    Attributes:
+        request: SHA-256 of the request, to tell a retry from another request.
+        revision: The head after it.
+        before: The head before it; the same number for a no-op.
+        expires_ns: When it may be forgotten.
+    """
+
+    request: Digest
+    revision: RevisionNumber
+    before: RevisionNumber
+    expires_ns: int
+
+
+BranchAt = tuple[Namespace, BranchName]
+CheckpointAt = tuple[Namespace, CheckpointName]
+AnswerAt = tuple[Namespace, IdempotencyKey]
+
+
+class Stale(Exception):
+    """What a batch was prepared from is no longer so; nothing was written."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """One atomic change of a store.
+
+    Every ``expected`` is compared first; if one does not hold, nothing is written
+    and :class:`Stale` is raised.
+
+    Attributes:
+        epoch: Expected collection epoch; objects are stamped with it.
+        now_ns: Answers that expired before this may be forgotten.
+        objects: Canonical bytes by digest. An object that is there already is only
+            stamped.
+        namespaces: Expected and new last revision; expected 0 creates it.
+        revisions: New records by namespace, in ascending order of number.
+        branches: Expected and new pointer; None is absence.
+        checkpoints: Expected and new checkpoint, likewise.
+        answers: What idempotency keys were answered with.
+    """
+
+    epoch: int
+    now_ns: int
+    objects: dict[Digest, bytes] = field(default_factory=dict[Digest, bytes])
+    namespaces: dict[Namespace, tuple[RevisionNumber, RevisionNumber]] = field(
+        default_factory=dict[Namespace, tuple[RevisionNumber, RevisionNumber]]
+    )
+    revisions: dict[Namespace, list[Record]] = field(
+        default_factory=dict[Namespace, list[Record]]
+    )
+    branches: dict[BranchAt, tuple[Branch | None, Branch | None]] = field(
+        default_factory=dict[BranchAt, tuple[Branch | None, Branch | None]]
+    )
+    checkpoints: dict[CheckpointAt, tuple[Checkpoint | None, Checkpoint | None]] = (
+        field(
+            default_factory=dict[
+                CheckpointAt, tuple[Checkpoint | None, Checkpoint | None]
+            ]
+        )
+    )
+    answers: dict[AnswerAt, Answer] = field(default_factory=dict[AnswerAt, Answer])
+
+    def __bool__(self) -> bool:
+        """Return whether there is anything to write."""
+        return bool(
+            self.namespaces or self.branches or self.checkpoints or self.answers
+        )
+
+
+class CommitTimes(NamedTuple):
+    """How long a commit took, in seconds.
+
+    Attributes:
+        write_s: Until the last row was handed over.
+        sync_s: Until it was durable, fsync included.
+    """
+
+    write_s: float
+    sync_s: float
+
+
+class Store(Protocol):
+    """Where objects, revisions and refs live.
+
+    Every method may be called from any thread at any time. Reads see all that was
+    committed before they began and never wait for a commit. Names are stored as
+    they are: no two of them ever share a row.
+
+    All raise :class:`~st8.core.errors.StorageFailed` when the store can't answer.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is, with its version, for people."""
+        ...
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether nobody else can write to it, so that refs may be remembered."""
+        ...
+
+    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """Return the bytes of those objects that are there, unchecked."""
+        ...
+
+    def namespace(self, name: Namespace) -> NamespaceState:
+        """Return what a commit must know of a namespace."""
+        ...
+
+    def namespaces(
+        self, prefix: str, after: str, limit: int
+    ) -> Sequence[NamespaceInfo]:
+        """Return namespaces in byte order of their names, ``after`` excluded."""
+        ...
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """Return a branch, or None."""
+        ...
+
+    def branches(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Branch]:
+        """Return branches in byte order of their names, ``after`` excluded."""
+        ...
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """Return a checkpoint, or None."""
+        ...
+
+    def checkpoints(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Checkpoint]:
+        """Return checkpoints in byte order of their names, ``after`` excluded."""
+        ...
+
+    def revisions(
+        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
+    ) -> Mapping[RevisionNumber, bytes]:
+        """Return the canonical bytes of those revisions that are there, unchecked."""
+        ...
+
+    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
+        """Return what an idempotency key was answered with, expired or not."""
+        ...
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        """Write a batch, all of it or nothing, and return when it is durable.
+
+        Raises:
+            Stale: An expectation does not hold; nothing was written.
+            StorageFull: No space; nothing was written, and later writes may work.
+            StoreFenced: A write or sync failed, now or earlier. Every later commit
+                raises this until the store is opened anew.
+            OutcomeUnknown: It can't be told whether the batch was written.
+        """
+        ...
+
+    def numbers(
+        self, namespace: Namespace, after: RevisionNumber, limit: int
+    ) -> Sequence[RevisionNumber]:
+        """Return the numbers of stored revisions above ``after``, ascending."""
+        ...
+
+    def raise_epoch(
+        self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
+    ) -> int:
+        """Atomically count up the collection epoch and delete revisions.
+
+        Returns the new epoch. Objects put from then on bear it.
+
+        Raises:
+            Stale: The epoch is not ``expected``.
+        """
+        ...
+
+    def sweep(
+        self, marked: Marks, epoch: int, after: int, limit: int
+    ) -> tuple[int, int]:
+        """Delete objects that are not marked and were stamped before ``epoch``.
+
+        Looks at up to ``limit`` objects that follow position ``after`` (0 at the
+        beginning), in one short transaction. Returns the position to go on from,
+        0 at the end, and how many were deleted.
+        """
+        ...
+
+    def ping(self) -> None:
+        """Return if the store can read, and write unless it is fenced."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back. The store is not used afterwards."""
+        ...
+
+
+class Marks(Protocol):
+    """A set of digests."""
+
+    def __contains__(self, digest: object, /) -> bool: ...

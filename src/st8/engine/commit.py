@@ -1,0 +1,224 @@
+"""Group commit: all writes that wait go into one store transaction with one fsync.
+
+Writes are taken in the order of their arrival. While one batch is being made
+durable the next one gathers, so under load a batch grows to what arrives during an
+fsync; with one writer it holds one write and nobody waits for company.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from st8.core import limits
+from st8.core.errors import Conflict, InternalError, Overloaded, ShuttingDown, St8Error
+from st8.core.ports import Stale
+from st8.engine.draft import Draft
+from st8.engine.requests import Apply, DeleteCheckpoint, WriteRequest
+from st8.engine.stats import BATCH_BOUNDS, SYNC_BOUNDS_S, Histogram
+from st8.engine.writes import Written, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from st8.core.ids import Namespace
+    from st8.core.ports import Clock, Store
+    from st8.engine.objects import Objects
+    from st8.engine.refs import Refs
+
+__all__ = ["Committer"]
+
+_BATCH_REQUESTS: Final = 256
+_BATCH_BYTES: Final = 32 * 1024 * 1024
+_ATTEMPTS: Final = 16
+"""How often a batch is prepared anew when others write to the same store."""
+
+
+class _Waiting(NamedTuple):
+    request: WriteRequest
+    future: Future[Written]
+    size: int
+
+
+class Committer:
+    """Carries out writes, in batches, on one thread of its own.
+
+    :meth:`submit` may be called from any thread.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, refs: Refs, objects: Objects
+    ) -> None:
+        """Write to ``store``."""
+        self._store = store
+        self._clock = clock
+        self._refs = refs
+        self._objects = objects
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="st8-commit")
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._works: deque[tuple[Callable[[], None], Future[None]]] = deque()
+        self._queued_bytes = 0
+        self._draining = False
+        self._closing = False
+        self.commits = 0
+        self.requests = 0
+        self.stale = 0
+        self.batch_sizes = Histogram(BATCH_BOUNDS)
+        self.write_seconds = Histogram(SYNC_BOUNDS_S)
+        self.sync_seconds = Histogram(SYNC_BOUNDS_S)
+
+    @property
+    def pending(self) -> int:
+        """Writes that wait now."""
+        return len(self._queue)
+
+    def submit(self, request: WriteRequest) -> Future[Written]:
+        """Queue a write. Its future ends when it is durable, or was refused.
+
+        Cancelling the future does not undo the write.
+
+        Raises:
+            Overloaded: Too much waits already.
+            ShuttingDown: The engine is being closed.
+        """
+        size = request.overlay.size if isinstance(request, Apply) else 0
+        future: Future[Written] = Future()
+        with self._lock:
+            if self._closing:
+                raise ShuttingDown
+            if (
+                len(self._queue) >= limits.PENDING_WRITES.maximum
+                or self._queued_bytes + size > limits.PENDING_BYTES.maximum
+            ):
+                raise Overloaded(
+                    f"{len(self._queue)} writes of {self._queued_bytes} bytes wait "
+                    f"already, where {limits.PENDING_WRITES.name} is "
+                    f"{limits.PENDING_WRITES.maximum} and {limits.PENDING_BYTES.name} "
+                    f"{limits.PENDING_BYTES.maximum}; this one was not begun. Try "
+                    "again in a second"
+                )
+            self._queue.append(_Waiting(request, future, size))
+            self._queued_bytes += size
+            self._start()
+        return future
+
+    def between_batches(self, work: Callable[[], None]) -> Future[None]:
+        """Run ``work`` on the committing thread, soon and between two batches.
+
+        Raises:
+            ShuttingDown: The engine is being closed.
+        """
+        future: Future[None] = Future()
+        with self._lock:
+            if self._closing:
+                raise ShuttingDown
+            self._works.append((work, future))
+            self._start()
+        return future
+
+    def close(self) -> None:
+        """Refuse new writes, finish those that wait, and stop the thread."""
+        with self._lock:
+            self._closing = True
+        self._thread.shutdown(wait=True)
+
+    def _start(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._thread.submit(self._drain)
+
+    def _drain(self) -> None:
+        """Do what waits until nothing does."""
+        while True:
+            with self._lock:
+                if not self._works and not self._queue:
+                    self._draining = False
+                    return
+                work = self._works.popleft() if self._works else None
+            if work is None:
+                self._write(self._take())
+            else:
+                _run(*work)
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        with self._lock:
+            while self._queue and len(batch) < _BATCH_REQUESTS:
+                if batch and size + self._queue[0].size > _BATCH_BYTES:
+                    break
+                waiting = self._queue.popleft()
+                self._queued_bytes -= waiting.size
+                size += waiting.size
+                batch.append(waiting)
+        return batch
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        """Prepare and commit a batch, and answer each of its requests."""
+        try:
+            answers = self._commit(batch)
+        except St8Error as error:
+            for waiting in batch:
+                waiting.future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+            failure = InternalError(f"{type(error).__name__} while committing")
+            failure.__cause__ = error
+            for waiting in batch:
+                waiting.future.set_exception(failure)
+        else:
+            for waiting, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, St8Error):
+                    waiting.future.set_exception(answer)
+                else:
+                    waiting.future.set_result(answer)
+
+    def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
+        for _ in range(_ATTEMPTS):
+            try:
+                draft = Draft(self._refs, self._epoch(batch), self._clock.now_ns())
+                answers = [self._prepare(draft, waiting.request) for waiting in batch]
+                if draft.batch:
+                    times = self._store.commit(draft.batch)
+                    self.write_seconds.observe(times.write_s)
+                    self.sync_seconds.observe(times.sync_s)
+                    self.batch_sizes.observe(len(batch))
+                    self.commits += 1
+                    self.requests += len(batch)
+                    self._refs.committed(draft.new_branches(), draft.new_revisions())
+            except Stale:
+                self.stale += 1
+                continue
+            return answers
+        raise Conflict(
+            f"other daemons kept writing to the same namespace: gave up after "
+            f"{_ATTEMPTS} attempts, and nothing was changed. Try again"
+        )
+
+    def _prepare(self, draft: Draft, request: WriteRequest) -> Written | St8Error:
+        """Do one request in the draft; its error is its own."""
+        try:
+            return write(draft, self._objects, request)
+        except St8Error as error:
+            return error
+
+    def _epoch(self, batch: list[_Waiting]) -> int:
+        """Return the collection epoch that the batch is prepared in."""
+        return self._refs.namespace(_namespace_of(batch[0].request)).epoch
+
+
+def _namespace_of(request: WriteRequest) -> Namespace:
+    if isinstance(request, DeleteCheckpoint):
+        return request.namespace
+    return request.scope.namespace
+
+
+def _run(work: Callable[[], None], future: Future[None]) -> None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+        future.set_exception(error)
+    else:
+        future.set_result(None)

@@ -1,0 +1,327 @@
+"""The versioned store as one object: everything that can be asked and done."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from st8.core import tree
+from st8.core.errors import CheckpointNotFound
+from st8.core.ids import (
+    CheckpointName,
+    Digest,
+    Namespace,
+    RevisionNumber,
+    Scope,
+)
+from st8.core.node import EMPTY_ROOT
+from st8.engine.collect import collect
+from st8.engine.commit import Committer
+from st8.engine.history import ALL, LogFilter, LogPage, check_limit, read_log, resolve
+from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
+from st8.engine.refs import Refs
+from st8.engine.requests import (
+    HEAD,
+    THE_HEAD,
+    Apply,
+    CreateBranch,
+    DeleteBranch,
+    DeleteCheckpoint,
+    Overlay,
+    PutCheckpoint,
+    Reset,
+    Selector,
+    Side,
+    WriteRequest,
+)
+from st8.engine.results import Collected, Diff, Page, WriteResult
+from st8.engine.state import ChangeList, State
+from st8.engine.stats import EngineStats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from st8.core.ports import Clock, Store
+    from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.writes import Written
+
+__all__ = ["DEFAULT_CACHE_BYTES", "UNKNOWN", "Engine"]
+
+DEFAULT_CACHE_BYTES: Final = 64 * 1024 * 1024
+
+_ItemT = TypeVar("_ItemT", "NamespaceInfo", "Branch", "Checkpoint")
+
+
+class _Unknown:
+    """The type of :data:`UNKNOWN`."""
+
+
+UNKNOWN: Final = _Unknown()
+"""What :meth:`Engine.peek_head` says when only the store can tell."""
+
+
+class Engine:
+    """The versioned store.
+
+    Every method may be called from any thread. Reads block on the store at most,
+    never on writes; what they return reads immutable objects and is never torn.
+    A read that begins after a write was answered sees it.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, *, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
+        """Serve ``store``, which this engine closes in the end.
+
+        Args:
+            store: Where everything lives.
+            clock: Dates revisions and checkpoints.
+            cache_bytes: Memory for nodes and contents.
+        """
+        self._store = store
+        self._refs = Refs(store)
+        self._objects = Objects(store, cache_bytes)
+        self._committer = Committer(store, clock, self._refs, self._objects)
+        self._collecting = threading.Lock()
+
+    @property
+    def store_name(self) -> str:
+        """What the store is, with its version, for people."""
+        return self._store.name
+
+    # --- reads ---------------------------------------------------------------
+
+    def peek_head(self, scope: Scope) -> Revision | _Unknown | None:
+        """Return a branch's head without waiting, or UNKNOWN.
+
+        None is a branch that is known not to exist.
+        """
+        known, branch = self._refs.peek_branch(scope)
+        if not known:
+            return UNKNOWN
+        if branch is None:
+            return None
+        revision = self._refs.peek_revision(scope.namespace, branch.head)
+        if revision is None or revision.digest != branch.head_digest:
+            return UNKNOWN
+        return revision
+
+    def state(self, scope: Scope, selector: Selector = HEAD) -> State:
+        """Return the state that ``selector`` names.
+
+        The head of a branch that nothing was applied to is the empty state with
+        number 0.
+
+        Raises:
+            NotFound: What is named is not there; see :func:`history.resolve`.
+        """
+        revision = resolve(self._refs, scope, selector)
+        root = EMPTY_ROOT if revision is None else revision.root
+        return State(self._objects, revision, root)
+
+    def diff(
+        self, scope: Scope, source: Side = THE_HEAD, target: Side = THE_HEAD
+    ) -> Diff:
+        """Return the difference from ``source`` to ``target``; writes nothing.
+
+        Raises:
+            NotFound: What a side names is not there.
+            InvalidInput: What is laid over a side can't be; see :meth:`Overlay.of`.
+        """
+        objects: ObjectSource = self._objects
+        from_number, from_root, objects = self._side(scope, source, objects)
+        to_number, to_root, objects = self._side(scope, target, objects)
+        return Diff(from_number, to_number, ChangeList(objects, from_root, to_root))
+
+    def log(
+        self,
+        scope: Scope,
+        *,
+        limit: int = 20,
+        after: int | None = None,
+        start: Selector = HEAD,
+        wanted: LogFilter = ALL,
+    ) -> LogPage:
+        """Return a page of the log, newest first; see :func:`history.read_log`."""
+        return read_log(
+            self._refs,
+            self._objects,
+            scope,
+            limit=limit,
+            after=after,
+            start=start,
+            wanted=wanted,
+        )
+
+    def namespaces(
+        self, *, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Page[NamespaceInfo]:
+        """Return a page of the namespaces.
+
+        Raises:
+            InvalidInput: ``limit`` is not that of a page.
+        """
+        check_limit(limit)
+        return _page(self._store.namespaces(prefix, after, limit + 1), limit)
+
+    def branches(
+        self, namespace: Namespace, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Branch]:
+        """Return a page of a namespace's branches; see :meth:`namespaces`."""
+        check_limit(limit)
+        return _page(self._store.branches(namespace, prefix, after, limit + 1), limit)
+
+    def checkpoints(
+        self, namespace: Namespace, *, prefix: str = "", after: str = "", limit: int
+    ) -> Page[Checkpoint]:
+        """Return a page of a namespace's checkpoints; see :meth:`namespaces`."""
+        check_limit(limit)
+        return _page(
+            self._store.checkpoints(namespace, prefix, after, limit + 1), limit
+        )
+
+    def checkpoint(self, namespace: Namespace, name: CheckpointName) -> Checkpoint:
+        """Return a checkpoint.
+
+        Raises:
+            CheckpointNotFound: It is not there.
+        """
+        found = self._refs.checkpoint(namespace, name)
+        if found is None:
+            raise CheckpointNotFound(namespace, name)
+        return found
+
+    # --- writes --------------------------------------------------------------
+
+    def submit(self, request: WriteRequest) -> Future[Written]:
+        """Queue a write for the next group commit; never blocks.
+
+        The future gives a WriteResult for Apply and Reset, the Branch or
+        Checkpoint for what makes one, and None for what deletes one.
+
+        Raises:
+            Unavailable: It can't be queued now, and was not.
+        """
+        return self._committer.submit(request)
+
+    def apply(self, request: Apply) -> WriteResult:
+        """Put and delete documents as one revision, and wait until it is durable.
+
+        Raises:
+            HeadMoved: The head is not ``expect_revision``.
+            IdempotencyMismatch: The key was used for something else.
+            Unavailable: It could not be done; see ``outcome``.
+        """
+        return cast("WriteResult", self.submit(request).result())
+
+    def reset(self, request: Reset) -> WriteResult:
+        """Roll back or restore, and wait until it is durable.
+
+        Raises:
+            NotFound: The branch, or what is named, is not there.
+            St8Error: See :meth:`apply`.
+        """
+        return cast("WriteResult", self.submit(request).result())
+
+    def create_branch(self, request: CreateBranch) -> Branch:
+        """Make a branch, and wait until it is durable.
+
+        Raises:
+            BranchExists: There is one of this name.
+            NotFound: What it should begin at is not there.
+        """
+        return cast("Branch", self.submit(request).result())
+
+    def delete_branch(self, request: DeleteBranch) -> None:
+        """Take a branch away, and wait until that is durable.
+
+        Raises:
+            BranchNotFound: It is not there.
+            HeadMoved: The head is not ``expect_revision``.
+        """
+        self.submit(request).result()
+
+    def put_checkpoint(self, request: PutCheckpoint) -> Checkpoint:
+        """Name a revision, and wait until that is durable.
+
+        Raises:
+            CheckpointExists: It points elsewhere, and ``replace`` is not set.
+            NotFound: What it should name is not there.
+        """
+        return cast("Checkpoint", self.submit(request).result())
+
+    def delete_checkpoint(self, request: DeleteCheckpoint) -> None:
+        """Take a checkpoint away, and wait until that is durable.
+
+        Raises:
+            CheckpointNotFound: It is not there.
+        """
+        self.submit(request).result()
+
+    def collect(self, keep: int = 10, namespace: Namespace | None = None) -> Collected:
+        """Remove old revisions and what only they used; see :mod:`collect`.
+
+        Takes long on a large store; reads and writes go on meanwhile. A second
+        collection waits for the first.
+        """
+        with self._collecting:
+            return collect(
+                self._store,
+                self._refs,
+                self._objects,
+                self._committer,
+                keep=keep,
+                only=namespace,
+            )
+
+    # --- the daemon's side ---------------------------------------------------
+
+    def ping(self) -> None:
+        """Return if the store can serve.
+
+        Raises:
+            Unavailable: It can't.
+        """
+        self._store.ping()
+
+    def stats(self) -> EngineStats:
+        """Return the counters as they stand."""
+        committer = self._committer
+        caches = (self._objects.cached_nodes, self._objects.cached_contents)
+        return EngineStats(
+            commits=committer.commits,
+            requests=committer.requests,
+            stale=committer.stale,
+            pending=committer.pending,
+            batch_sizes=committer.batch_sizes,
+            write_seconds=committer.write_seconds,
+            sync_seconds=committer.sync_seconds,
+            cache_hits=sum(cache.hits for cache in caches),
+            cache_misses=sum(cache.misses for cache in caches),
+            cache_bytes=sum(cache.size for cache in caches),
+        )
+
+    def close(self) -> None:
+        """Refuse new writes, finish those that wait, and close the store."""
+        self._committer.close()
+        self._store.close()
+
+    def _side(
+        self, scope: Scope, side: Side, objects: ObjectSource
+    ) -> tuple[RevisionNumber, Digest, ObjectSource]:
+        """Return number and root of one side of a diff, and where to read it."""
+        revision = resolve(self._refs, scope, side.selector)
+        number = RevisionNumber(0) if revision is None else revision.number
+        root = EMPTY_ROOT if revision is None else revision.root
+        if not side.documents and not side.deletes and not side.exact:
+            return number, root, objects
+        overlay = Overlay.of(side.documents, side.deletes)
+        edit = tree.edit(objects, EMPTY_ROOT if side.exact else root, overlay.edits)
+        laid = OverlaidObjects(objects, edit.nodes, overlay.contents)
+        return number, edit.root, laid
+
+
+def _page(found: Sequence[_ItemT], limit: int) -> Page[_ItemT]:
+    items = list(found[:limit])
+    return Page(items, items[-1].name if len(found) > limit else None)

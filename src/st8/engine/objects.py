@@ -1,0 +1,166 @@
+"""Objects as the engine sees them: nodes and contents, each checked by its digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from st8.core.errors import Corrupt
+from st8.core.ids import Digest, digest_of
+from st8.core.node import EMPTY, EMPTY_ROOT, Node, decode
+from st8.engine.cache import ByteCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from st8.core.ports import Store
+    from st8.core.tree import NewNode
+
+__all__ = ["ObjectSource", "Objects", "OverlaidObjects"]
+
+_OBJECT_OVERHEAD = 120
+"""Bytes that Python and the cache need beside an object's own."""
+
+
+class ObjectSource(Protocol):
+    """Nodes and contents by digest."""
+
+    def node(self, digest: Digest) -> Node:
+        """Return a node."""
+        ...
+
+    def nodes(self, digests: Sequence[Digest]) -> Iterable[Node]:
+        """Return nodes in the order of ``digests``."""
+        ...
+
+    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
+        """Return the content of every one of ``digests``."""
+        ...
+
+
+class Objects:
+    """The store's objects behind a cache.
+
+    Whatever enters the cache was compared with its digest, so whatever leaves it
+    is right. Any thread may call at any time; a miss reads from the store.
+    """
+
+    def __init__(self, store: Store, cache_bytes: int) -> None:
+        """Read from ``store``, keeping at most ``cache_bytes`` in memory."""
+        self._store = store
+        self.cached_nodes: ByteCache[Digest, Node] = ByteCache(cache_bytes // 2)
+        self.cached_contents: ByteCache[Digest, bytes] = ByteCache(cache_bytes // 2)
+
+    def node(self, digest: Digest) -> Node:
+        """Return a node.
+
+        Raises:
+            Corrupt: It is missing or does not match its digest.
+        """
+        node = self.cached_nodes.get(digest)
+        if node is not None:
+            return node
+        if digest == EMPTY_ROOT:
+            return EMPTY
+        return self._enter(digest, self._read([digest])[digest])
+
+    def nodes(self, digests: Sequence[Digest]) -> list[Node]:
+        """Return nodes in the order of ``digests``; see :meth:`node`."""
+        found = {digest: self.cached_nodes.get(digest) for digest in digests}
+        missing = [digest for digest, node in found.items() if node is None]
+        if missing:
+            for digest, data in self._read(missing).items():
+                found[digest] = self._enter(digest, data)
+        return [node for digest in digests if (node := found[digest]) is not None]
+
+    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
+        """Return the content of every one of ``digests``.
+
+        Raises:
+            Corrupt: One is missing or does not match its digest.
+        """
+        found: dict[Digest, bytes] = {}
+        missing: list[Digest] = []
+        for digest in digests:
+            data = self.cached_contents.get(digest)
+            if data is None:
+                missing.append(digest)
+            else:
+                found[digest] = data
+        if missing:
+            read = self._read(missing)
+            found.update(read)
+            for digest, data in read.items():
+                self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+        return found
+
+    def add(
+        self, nodes: Mapping[Digest, NewNode], contents: Mapping[Digest, bytes]
+    ) -> None:
+        """Keep objects that have just been made, since they are read next."""
+        for digest, new in nodes.items():
+            self.cached_nodes.put(digest, new.node, _node_cost(new.node))
+        for digest, data in contents.items():
+            self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+
+    def _enter(self, digest: Digest, data: bytes) -> Node:
+        node = decode(data)
+        self.cached_nodes.put(digest, node, _node_cost(node))
+        return node
+
+    def _read(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """Return objects from the store, each compared with its digest."""
+        found = self._store.objects(digests)
+        for digest in digests:
+            data = found.get(digest)
+            if data is None:
+                raise Corrupt(
+                    f"object {digest.hex()} is missing from the store; run a "
+                    "verification and restore from a backup",
+                    object=digest.hex(),
+                )
+            if digest_of(data) != digest:
+                raise Corrupt(
+                    f"object {digest.hex()} does not match its digest; it is not "
+                    "served. Run a verification and restore from a backup",
+                    object=digest.hex(),
+                )
+        return found
+
+
+class OverlaidObjects:
+    """Objects that are not stored, before those that are: for diffs and dry runs."""
+
+    def __init__(
+        self,
+        below: ObjectSource,
+        nodes: Mapping[Digest, NewNode],
+        contents: Mapping[Digest, bytes],
+    ) -> None:
+        """Lay ``nodes`` and ``contents`` over ``below``."""
+        self._below = below
+        self._nodes = nodes
+        self._contents = contents
+
+    def node(self, digest: Digest) -> Node:
+        """See :class:`ObjectSource`."""
+        new = self._nodes.get(digest)
+        return self._below.node(digest) if new is None else new.node
+
+    def nodes(self, digests: Sequence[Digest]) -> Iterable[Node]:
+        """See :class:`ObjectSource`."""
+        return map(self.node, digests)
+
+    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
+        """See :class:`ObjectSource`."""
+        wanted = list(digests)
+        found = {d: self._contents[d] for d in wanted if d in self._contents}
+        found.update(self._below.contents(d for d in wanted if d not in found))
+        return found
+
+
+def _node_cost(node: Node) -> int:
+    """Return about how many bytes a node takes in memory."""
+    size = len(node.keys)
+    return (
+        2 * _OBJECT_OVERHEAD + len(node.digests) + size * 56 + sum(map(len, node.keys))
+    )

@@ -1,0 +1,168 @@
+"""Reading refs and revision records, through a memory of those that can't change.
+
+Revisions never change, so they may always be remembered. Branches do; they are
+remembered only when the store says that nobody else can move them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Protocol
+
+from st8.core.errors import Corrupt
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    IdempotencyKey,
+    Namespace,
+    RevisionNumber,
+)
+from st8.core.revisions import Branch, Revision, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from st8.core.ports import Answer, NamespaceState, Store
+    from st8.core.revisions import Checkpoint
+
+__all__ = ["RefSource", "Refs"]
+
+_REVISIONS_KEPT: Final = 16_384
+_BRANCHES_KEPT: Final = 65_536
+
+_At = tuple[Namespace, BranchName]
+
+
+class RefSource(Protocol):
+    """Where refs and revisions are read from: as committed, or with a draft's own."""
+
+    def last_revision(self, namespace: Namespace) -> RevisionNumber:
+        """Return the newest number of a namespace; 0 where there is none."""
+        ...
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """Return a branch, or None."""
+        ...
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """Return a checkpoint, or None."""
+        ...
+
+    def revision(self, namespace: Namespace, number: RevisionNumber) -> Revision | None:
+        """Return a revision; None when it is not there, or not any more."""
+        ...
+
+
+class Refs:
+    """The store's refs and revisions. Any thread may call at any time."""
+
+    def __init__(self, store: Store) -> None:
+        """Read from ``store``."""
+        self._store = store
+        self._lock = threading.Lock()
+        self._moves = 0
+        self._branches: OrderedDict[_At, Branch | None] = OrderedDict()
+        self._revisions: OrderedDict[tuple[Namespace, RevisionNumber], Revision] = (
+            OrderedDict()
+        )
+
+    def namespace(self, name: Namespace) -> NamespaceState:
+        """Return what a commit must know of a namespace."""
+        return self._store.namespace(name)
+
+    def last_revision(self, namespace: Namespace) -> RevisionNumber:
+        """See :class:`RefSource`."""
+        return self._store.namespace(namespace).last_revision
+
+    def peek_branch(self, at: _At) -> tuple[bool, Branch | None]:
+        """Return whether a branch is remembered, and what it is; never waits."""
+        try:
+            return True, self._branches[at]
+        except KeyError:
+            return False, None
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """See :class:`RefSource`."""
+        at = (namespace, name)
+        known, branch = self.peek_branch(at)
+        if known:
+            return branch
+        moves = self._moves
+        branch = self._store.branch(namespace, name)
+        if self._store.exclusive:
+            with self._lock:
+                # A commit in between may have moved it: then it is not remembered.
+                if moves == self._moves:
+                    self._remember_branch(at, branch)
+        return branch
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """See :class:`RefSource`."""
+        return self._store.checkpoint(namespace, name)
+
+    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
+        """Return what an idempotency key was answered with."""
+        return self._store.answer(namespace, key)
+
+    def peek_revision(
+        self, namespace: Namespace, number: RevisionNumber
+    ) -> Revision | None:
+        """Return a revision if it is remembered; never waits."""
+        return self._revisions.get((namespace, number))
+
+    def revision(self, namespace: Namespace, number: RevisionNumber) -> Revision | None:
+        """See :class:`RefSource`.
+
+        Raises:
+            Corrupt: The record is not the one that was asked for.
+        """
+        revision = self._revisions.get((namespace, number))
+        if revision is not None:
+            return revision
+        data = self._store.revisions(namespace, [number]).get(number)
+        if data is None:
+            return None
+        revision = decode(data)
+        if revision.number != number or revision.scope.namespace != namespace:
+            raise Corrupt(
+                f"the record of revision {number} of namespace {namespace!r} is that "
+                f"of {revision.number} of {revision.scope.namespace!r}"
+            )
+        with self._lock:
+            self._remember_revision(revision)
+        return revision
+
+    def committed(
+        self, branches: Mapping[_At, Branch | None], revisions: list[Revision]
+    ) -> None:
+        """Learn what a commit has written."""
+        with self._lock:
+            self._moves += 1
+            for revision in revisions:
+                self._remember_revision(revision)
+            if self._store.exclusive:
+                for at, branch in branches.items():
+                    self._remember_branch(at, branch)
+
+    def forget_revisions(
+        self, namespace: Namespace, numbers: Iterable[RevisionNumber]
+    ) -> None:
+        """Forget revisions that were collected."""
+        with self._lock:
+            for number in numbers:
+                self._revisions.pop((namespace, number), None)
+
+    def _remember_branch(self, at: _At, branch: Branch | None) -> None:
+        self._branches[at] = branch
+        if len(self._branches) > _BRANCHES_KEPT:
+            self._branches.popitem(last=False)
+
+    def _remember_revision(self, revision: Revision) -> None:
+        self._revisions[revision.scope.namespace, revision.number] = revision
+        if len(self._revisions) > _REVISIONS_KEPT:
+            self._revisions.popitem(last=False)

@@ -1,0 +1,207 @@
+"""States, and the changes between two of them, read lazily.
+
+Whatever is here names a root first and then reads only immutable objects, so it is
+never torn, however long the reading takes and whatever is committed meanwhile.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from st8.core import tree
+from st8.core.ids import Digest, Key, RevisionNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from st8.core.documents import ChangeType
+    from st8.core.revisions import Revision
+    from st8.engine.objects import ObjectSource
+
+__all__ = ["ChangeList", "RawChange", "State"]
+
+_BATCH_DOCUMENTS: Final = 128
+_BATCH_BYTES: Final = 1024 * 1024
+
+
+class RawChange(NamedTuple):
+    """A change as bytes; see :class:`st8.core.documents.Change`."""
+
+    key: str
+    type: ChangeType
+    before: bytes | None
+    after: bytes | None
+
+
+class _BatchSize:
+    """How many documents to read next, so that a batch stays near a mebibyte.
+
+    The sizes of those to come are not known, so it starts with few and goes by
+    the largest seen lately.
+    """
+
+    def __init__(self) -> None:
+        self.documents = 8
+
+    def saw(self, contents: Iterable[bytes]) -> None:
+        """Learn from the batch that was read."""
+        largest = max(map(len, contents), default=0) + 1
+        wanted = max(1, min(_BATCH_DOCUMENTS, _BATCH_BYTES // largest))
+        self.documents = min(wanted, self.documents * 4)
+
+
+class State:
+    """All documents of a branch at a revision.
+
+    Attributes:
+        number: The revision's number; 0 where nothing was ever applied.
+        revision: The revision; None for number 0.
+        root: The digest of the state tree's root.
+    """
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        revision: Revision | None,
+        root: Digest,
+    ) -> None:
+        """Make the state ``root``, read from ``source``."""
+        self._source = source
+        self.revision = revision
+        self.number = RevisionNumber(0) if revision is None else revision.number
+        self.root = root
+
+    @property
+    def count(self) -> int:
+        """The number of documents; O(1)."""
+        return self._source.node(self.root).count
+
+    def count_prefix(self, prefix: str) -> int:
+        """Return the number of documents whose key begins with ``prefix``."""
+        start = prefix.encode()
+        return tree.count(self._source, self.root, start, tree.prefix_end(start))
+
+    def get(self, key: Key) -> bytes | None:
+        """Return the content of ``key``, or None; O(log n)."""
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys: Sequence[Key]) -> dict[Key, bytes]:
+        """Return the contents of those keys that are there, in the order asked."""
+        digests = {
+            key: digest
+            for key in keys
+            if (digest := tree.get(self._source, self.root, key.encode())) is not None
+        }
+        contents = self._source.contents(digests.values())
+        return {key: contents[digest] for key, digest in digests.items()}
+
+    def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
+        """Yield keys in order: those with ``prefix`` that come after ``after``."""
+        for key, _ in self._entries(prefix, after):
+            yield key.decode()
+
+    def items(
+        self, prefix: str = "", after: str | None = None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Yield (key, content) in order of keys; see :meth:`keys`.
+
+        About a mebibyte of contents is in memory at a time.
+        """
+        entries = self._entries(prefix, after)
+        size = _BatchSize()
+        while batch := list(islice(entries, size.documents)):
+            contents = self._source.contents(digest for _, digest in batch)
+            for key, digest in batch:
+                yield key.decode(), contents[digest]
+            size.saw(contents.values())
+
+    def _entries(
+        self, prefix: str, after: str | None
+    ) -> Iterator[tuple[bytes, Digest]]:
+        first = prefix.encode()
+        start = first if after is None else max(first, after.encode() + b"\0")
+        return tree.items(self._source, self.root, start, tree.prefix_end(first))
+
+
+class ChangeList:
+    """The changes from one state to another, in order of keys.
+
+    Reading it walks the trees each time, so it costs nothing until it is read, and
+    may be read again.
+    """
+
+    def __init__(
+        self,
+        source: ObjectSource,
+        before: Digest,
+        after: Digest,
+        known: Sequence[tree.Difference] | None = None,
+    ) -> None:
+        """Make the list from root ``before`` to root ``after``.
+
+        ``known`` are the differences, ascending, where they are known already.
+        """
+        self._source = source
+        self.before = before
+        self.after = after
+        self._known = known
+
+    def __bool__(self) -> bool:
+        """Return whether there is any change."""
+        return self.before != self.after
+
+    def differences(
+        self, after: str | None = None, prefix: str = ""
+    ) -> Iterator[tree.Difference]:
+        """Yield keys and digests: those with ``prefix`` that come after ``after``."""
+        first = prefix.encode()
+        start = first if after is None else max(first, after.encode() + b"\0")
+        end = tree.prefix_end(first)
+        if self._known is None:
+            return tree.diff(self._source, self.before, self.after, start, end)
+        return (
+            difference
+            for difference in self._known
+            if difference.key >= start and (end is None or difference.key < end)
+        )
+
+    def iter(
+        self, *, contents: bool = True, after: str | None = None, prefix: str = ""
+    ) -> Iterator[RawChange]:
+        """Yield the changes; without ``contents``, before and after are None.
+
+        About two mebibytes of contents are in memory at a time.
+        """
+        differences = self.differences(after, prefix)
+        if not contents:
+            for difference in differences:
+                yield RawChange(
+                    difference.key.decode(), _change_type(difference), None, None
+                )
+            return
+        size = _BatchSize()
+        while batch := list(islice(differences, size.documents)):
+            read = self._source.contents(
+                {
+                    digest: None
+                    for difference in batch
+                    for digest in (difference.before, difference.after)
+                    if digest is not None
+                }
+            )
+            for difference in batch:
+                key, before, after_digest = difference
+                yield RawChange(
+                    key.decode(),
+                    _change_type(difference),
+                    None if before is None else read[before],
+                    None if after_digest is None else read[after_digest],
+                )
+            size.saw(read.values())
+
+
+def _change_type(difference: tree.Difference) -> ChangeType:
+    if difference.before is None:
+        return "create"
+    return "delete" if difference.after is None else "update"

@@ -1,0 +1,254 @@
+"""What each write means: from a request and a draft to the draft's next state.
+
+Each function reads what it needs from the draft, raises if the request can't be
+done, and only then writes to the draft. It returns the answer for when the batch
+is durable.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from st8.core import tree
+from st8.core.errors import (
+    BranchExists,
+    BranchNotFound,
+    CheckpointExists,
+    CheckpointNotFound,
+    HeadMoved,
+    IdempotencyMismatch,
+)
+from st8.core.ids import Message, RevisionNumber, Scope
+from st8.core.limits import IDEMPOTENCY_SECONDS
+from st8.core.node import EMPTY_ROOT
+from st8.core.ports import Answer
+from st8.core.revisions import Branch, Checkpoint, Revision
+from st8.engine.history import head_of, resolve
+from st8.engine.objects import OverlaidObjects
+from st8.engine.requests import (
+    Apply,
+    CreateBranch,
+    DeleteBranch,
+    DeleteCheckpoint,
+    PutCheckpoint,
+    Reset,
+    WriteRequest,
+)
+from st8.engine.results import WriteResult
+from st8.engine.state import ChangeList
+
+if TYPE_CHECKING:
+    from st8.core.ids import Digest
+    from st8.engine.draft import Draft
+    from st8.engine.objects import Objects
+
+__all__ = ["Written", "write"]
+
+Written = WriteResult | Branch | Checkpoint | None
+"""The answer to a write."""
+
+
+def write(draft: Draft, objects: Objects, request: WriteRequest) -> Written:
+    """Do ``request`` in ``draft``, or raise and leave the draft as it was."""
+    match request:
+        case Apply() | Reset():
+            return _revise(draft, objects, request)
+        case CreateBranch():
+            return _create_branch(draft, request)
+        case DeleteBranch():
+            _delete_branch(draft, request)
+        case PutCheckpoint():
+            return _put_checkpoint(draft, request)
+        case DeleteCheckpoint():
+            _delete_checkpoint(draft, request)
+    return None
+
+
+def _revise(draft: Draft, objects: Objects, request: Apply | Reset) -> WriteResult:
+    """Apply or reset, once for each idempotency key."""
+    key = None if request.dry_run else request.idempotency_key
+    fingerprint = None if key is None else request.fingerprint()
+    namespace = request.scope.namespace
+    if key is not None:
+        answer = draft.answer(namespace, key)
+        if answer is not None:
+            if answer.request != fingerprint:
+                raise IdempotencyMismatch
+            return _answer_again(draft, objects, request.scope, answer)
+    if isinstance(request, Apply):
+        result = _apply(draft, objects, request)
+    else:
+        result = _reset(draft, objects, request)
+    if key is not None and fingerprint is not None and result.number:
+        before = result.number if result.noop else RevisionNumber(0)
+        expires_ns = draft.now_ns + IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
+        draft.remember(
+            namespace, key, Answer(fingerprint, result.number, before, expires_ns)
+        )
+    return result
+
+
+def _answer_again(
+    draft: Draft, objects: Objects, scope: Scope, answer: Answer
+) -> WriteResult:
+    """Return the answer that was given before, read from its revision."""
+    revision = draft.revision(scope.namespace, answer.revision)
+    noop = answer.before == answer.revision
+    root = EMPTY_ROOT if revision is None else revision.root
+    before = root if noop or revision is None else revision.parent_root
+    return WriteResult(
+        answer.revision,
+        revision,
+        noop=noop,
+        dry_run=False,
+        changes=ChangeList(objects, before, root),
+    )
+
+
+def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
+    head = _expected_head(draft, request.scope, request.expect_revision)
+    root = EMPTY_ROOT if head is None else head.root
+    edit = tree.edit(objects, root, request.overlay.edits)
+    if edit.root == root:
+        return _noop(objects, head, dry_run=request.dry_run)
+    contents = request.overlay.contents
+    if request.dry_run:
+        source = OverlaidObjects(objects, edit.nodes, contents)
+        return _dry_run(head, ChangeList(source, root, edit.root, edit.differences))
+    new_contents: dict[Digest, bytes] = {
+        difference.after: contents[difference.after]
+        for difference in edit.differences
+        if difference.after is not None
+    }
+    new_objects = {digest: new.data for digest, new in edit.nodes.items()}
+    new_objects.update(new_contents)
+    revision = draft.revise(
+        request.scope,
+        head,
+        root=edit.root,
+        kind="apply",
+        message=_or_default(request.message, "apply"),
+        author=request.author,
+        objects=new_objects,
+    )
+    # Later requests of the batch, and the first readers, find them here.
+    objects.add(edit.nodes, new_contents)
+    return WriteResult(
+        revision.number,
+        revision,
+        noop=False,
+        dry_run=False,
+        changes=ChangeList(objects, root, edit.root, edit.differences),
+    )
+
+
+def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
+    head = _expected_head(draft, request.scope, request.expect_revision)
+    if head is None:
+        raise BranchNotFound(*request.scope)
+    target = resolve(draft, request.scope, request.target)
+    if target is None or target.root == head.root:
+        return _noop(objects, head, dry_run=request.dry_run)
+    changes = ChangeList(objects, head.root, target.root)
+    if request.dry_run:
+        return _dry_run(head, changes)
+    revision = draft.revise(
+        request.scope,
+        head,
+        root=target.root,
+        kind=request.kind,
+        message=_or_default(request.message, request.kind),
+        author=request.author,
+        objects={},
+    )
+    return WriteResult(
+        revision.number, revision, noop=False, dry_run=False, changes=changes
+    )
+
+
+def _create_branch(draft: Draft, request: CreateBranch) -> Branch:
+    namespace = request.scope.namespace
+    source = _existing(draft, request)
+    if draft.branch(namespace, request.name) is not None:
+        raise BranchExists(namespace, request.name)
+    branch = Branch(request.name, source.number, source.number, source.digest)
+    draft.set_branch(namespace, request.name, branch)
+    return branch
+
+
+def _delete_branch(draft: Draft, request: DeleteBranch) -> None:
+    branch = draft.branch(*request.scope)
+    if branch is None:
+        raise BranchNotFound(*request.scope)
+    if request.expect_revision not in (None, branch.head):
+        raise HeadMoved(*request.scope, request.expect_revision or 0, branch.head)
+    draft.set_branch(*request.scope, None)
+
+
+def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
+    namespace = request.scope.namespace
+    source = _existing(draft, request)
+    found = draft.checkpoint(namespace, request.name)
+    if found is not None:
+        same = (found.revision, found.description) == (
+            source.number,
+            request.description,
+        )
+        if same:
+            return found
+        if not request.replace:
+            raise CheckpointExists(namespace, request.name, found.revision)
+    checkpoint = Checkpoint(
+        request.name,
+        source.number,
+        source.digest,
+        request.source.branch or request.scope.branch,
+        request.description,
+        request.author,
+        draft.now_ns,
+    )
+    draft.set_checkpoint(namespace, request.name, checkpoint)
+    return checkpoint
+
+
+def _delete_checkpoint(draft: Draft, request: DeleteCheckpoint) -> None:
+    if draft.checkpoint(request.namespace, request.name) is None:
+        raise CheckpointNotFound(request.namespace, request.name)
+    draft.set_checkpoint(request.namespace, request.name, None)
+
+
+def _existing(draft: Draft, request: CreateBranch | PutCheckpoint) -> Revision:
+    """Return the revision that is meant; a head without one is not there."""
+    source = resolve(draft, request.scope, request.source)
+    if source is None:
+        raise BranchNotFound(*request.scope)
+    return source
+
+
+def _expected_head(draft: Draft, scope: Scope, expected: int | None) -> Revision | None:
+    branch = draft.branch(*scope)
+    actual = 0 if branch is None else branch.head
+    if expected not in (None, actual):
+        raise HeadMoved(*scope, expected or 0, actual)
+    return None if branch is None else head_of(draft, scope, branch)
+
+
+def _noop(objects: Objects, head: Revision | None, *, dry_run: bool) -> WriteResult:
+    root = EMPTY_ROOT if head is None else head.root
+    return WriteResult(
+        RevisionNumber(0) if head is None else head.number,
+        head,
+        noop=True,
+        dry_run=dry_run,
+        changes=ChangeList(objects, root, root, ()),
+    )
+
+
+def _dry_run(head: Revision | None, changes: ChangeList) -> WriteResult:
+    number = RevisionNumber(0) if head is None else head.number
+    return WriteResult(number, head, noop=False, dry_run=True, changes=changes)
+
+
+def _or_default(message: Message, default: str) -> Message:
+    stripped = message.strip()
+    return Message(stripped) if stripped else Message(default)

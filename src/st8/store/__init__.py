@@ -1,0 +1,1 @@
+"""Where objects, revisions and refs live: one module a store."""

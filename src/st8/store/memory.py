@@ -1,0 +1,237 @@
+"""A store in memory: for tests, and the plainest reading of the contract."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Protocol, TypeVar, final
+
+from st8.core.errors import StorageFailed
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    Digest,
+    IdempotencyKey,
+    Namespace,
+    RevisionNumber,
+)
+from st8.core.ports import Answer, Batch, CommitTimes, Marks, NamespaceState, Stale
+from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+__all__ = ["MemoryStore"]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_NamedT = TypeVar("_NamedT", bound=_Named)
+_KeyT = TypeVar("_KeyT", bound="Hashable")
+_ValueT = TypeVar("_ValueT")
+
+
+@final
+class MemoryStore:
+    """Keeps everything in dictionaries; gone when the process ends."""
+
+    name: str = "memory"
+    exclusive: bool = True
+
+    def __init__(self) -> None:
+        """Make an empty store."""
+        self._lock = threading.Lock()
+        self._open = True
+        self._epoch = 1
+        self._objects: dict[Digest, tuple[int, bytes]] = {}
+        self._sweeping: list[Digest] = []
+        self._last: dict[Namespace, RevisionNumber] = {}
+        self._revisions: dict[Namespace, dict[RevisionNumber, bytes]] = {}
+        self._branches: dict[tuple[Namespace, BranchName], Branch] = {}
+        self._checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
+        self._answers: dict[tuple[Namespace, IdempotencyKey], Answer] = {}
+
+    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        found = ((digest, self._objects.get(digest)) for digest in digests)
+        return {digest: entry[1] for digest, entry in found if entry is not None}
+
+    def namespace(self, name: Namespace) -> NamespaceState:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            return NamespaceState(self._last.get(name, RevisionNumber(0)), self._epoch)
+
+    def namespaces(
+        self, prefix: str, after: str, limit: int
+    ) -> Sequence[NamespaceInfo]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            infos = [NamespaceInfo(name, last) for name, last in self._last.items()]
+        return _page(infos, prefix, after, limit)
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        return self._branches.get((namespace, name))
+
+    def branches(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Branch]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            found = [b for (ns, _), b in self._branches.items() if ns == namespace]
+        return _page(found, prefix, after, limit)
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        return self._checkpoints.get((namespace, name))
+
+    def checkpoints(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Checkpoint]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            found = [c for (ns, _), c in self._checkpoints.items() if ns == namespace]
+        return _page(found, prefix, after, limit)
+
+    def revisions(
+        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
+    ) -> Mapping[RevisionNumber, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        records = self._revisions.get(namespace, {})
+        found = ((number, records.get(number)) for number in numbers)
+        return {number: data for number, data in found if data is not None}
+
+    def numbers(
+        self, namespace: Namespace, after: RevisionNumber, limit: int
+    ) -> Sequence[RevisionNumber]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            known = sorted(self._revisions.get(namespace, {}))
+        start = bisect_right(known, after)
+        return known[start : start + limit]
+
+    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        return self._answers.get((namespace, key))
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            if batch.epoch != self._epoch:
+                raise Stale
+            for name, (expected, _) in batch.namespaces.items():
+                if self._last.get(name, 0) != expected:
+                    raise Stale
+            _compare(self._branches, batch.branches)
+            _compare(self._checkpoints, batch.checkpoints)
+            for digest, data in batch.objects.items():
+                self._objects[digest] = (batch.epoch, data)
+            for name, (_, new) in batch.namespaces.items():
+                self._last[name] = new
+            for name, records in batch.revisions.items():
+                self._revisions.setdefault(name, {}).update(
+                    {record.number: record.data for record in records}
+                )
+            _assign(self._branches, batch.branches)
+            _assign(self._checkpoints, batch.checkpoints)
+            if batch.answers:
+                self._answers = {
+                    key: answer
+                    for key, answer in self._answers.items()
+                    if answer.expires_ns >= batch.now_ns
+                } | batch.answers
+        return CommitTimes(0.0, 0.0)
+
+    def raise_epoch(
+        self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
+    ) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            if expected != self._epoch:
+                raise Stale
+            for name, numbers in removed.items():
+                records = self._revisions.get(name, {})
+                for number in numbers:
+                    records.pop(number, None)
+            self._epoch += 1
+            return self._epoch
+
+    def sweep(
+        self, marked: Marks, epoch: int, after: int, limit: int
+    ) -> tuple[int, int]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            if after == 0:
+                self._sweeping = list(self._objects)
+            deleted = 0
+            for digest in self._sweeping[after : after + limit]:
+                stamp = self._objects.get(digest, (epoch, b""))[0]
+                if stamp < epoch and digest not in marked:
+                    del self._objects[digest]
+                    deleted += 1
+            position = after + limit
+            return (position if position < len(self._sweeping) else 0), deleted
+
+    def ping(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+
+    def close(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._open = False
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StorageFailed("the store is closed")
+
+
+def _page(
+    found: Iterable[_NamedT], prefix: str, after: str, limit: int
+) -> list[_NamedT]:
+    """Return the page of a list: Python orders text as its UTF-8 bytes are."""
+    matching = (
+        item
+        for item in found
+        if item.name.startswith(prefix) and (not after or item.name > after)
+    )
+    return sorted(matching, key=lambda item: item.name)[:limit]
+
+
+def _compare(
+    stored: Mapping[_KeyT, _ValueT],
+    changes: Mapping[_KeyT, tuple[_ValueT | None, _ValueT | None]],
+) -> None:
+    """Raise Stale where a ref is not as expected."""
+    for key, (expected, _) in changes.items():
+        if stored.get(key) != expected:
+            raise Stale
+
+
+def _assign(
+    stored: dict[_KeyT, _ValueT],
+    changes: Mapping[_KeyT, tuple[_ValueT | None, _ValueT | None]],
+) -> None:
+    """Set or take away refs."""
+    for key, (_, new) in changes.items():
+        if new is None:
+            stored.pop(key, None)
+        else:
+            stored[key] = new

@@ -1,0 +1,110 @@
+"""The tables of the embedded store, and how an older file becomes a current one.
+
+``application_id`` says that a file is ours, ``user_version`` which format it has.
+A file of a newer format is refused before anything is written to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from st8.core.errors import NewerFormat, StorageFailed
+
+if TYPE_CHECKING:
+    from st8.store.sql import Connection
+
+__all__ = ["FORMAT", "prepare"]
+
+APPLICATION_ID: Final = 0x53543864
+"""``ST8d`` in ASCII."""
+
+FORMAT: Final = 1
+"""The format that this version writes."""
+
+_TABLES: Final = """
+CREATE TABLE collection (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL
+);
+INSERT INTO collection VALUES (1, 1);
+CREATE TABLE namespaces (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last_revision INTEGER NOT NULL
+);
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    epoch INTEGER NOT NULL,
+    data BLOB NOT NULL
+);
+CREATE TABLE revisions (
+    namespace INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (namespace, number)
+) WITHOUT ROWID;
+CREATE TABLE branches (
+    namespace INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    base INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    head_digest BLOB NOT NULL,
+    PRIMARY KEY (namespace, name)
+) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    namespace INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    branch TEXT NOT NULL,
+    description TEXT NOT NULL,
+    author TEXT NOT NULL,
+    time_ns INTEGER NOT NULL,
+    PRIMARY KEY (namespace, name)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    namespace INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    request BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    before INTEGER NOT NULL,
+    expires_ns INTEGER NOT NULL,
+    PRIMARY KEY (namespace, key)
+);
+CREATE INDEX answers_by_expiry ON answers (expires_ns);
+"""
+
+
+def prepare(writer: Connection) -> None:
+    """Make the file current: new tables in an empty one, as it is otherwise.
+
+    Raises:
+        NewerFormat: A newer st8 wrote the file; it is left byte for byte.
+        StorageFailed: The file is of another program.
+    """
+    found = _number(writer, "PRAGMA user_version")
+    application = _number(writer, "PRAGMA application_id")
+    tables = _number(writer, "SELECT count(*) FROM sqlite_schema")
+    if application == APPLICATION_ID and found > FORMAT:
+        raise NewerFormat(
+            f"was written in format {found} by a newer st8d; this one knows formats "
+            f"up to {FORMAT}. Use the newer st8d, or another --state-dir"
+        )
+    if tables and application != APPLICATION_ID:
+        raise StorageFailed(f"{writer.filename} is not a st8 store; it is left alone")
+    if not tables:
+        writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    writer.execute("PRAGMA journal_mode = WAL")
+    if not tables:
+        writer.execute(
+            "BEGIN IMMEDIATE;"
+            + _TABLES
+            + f"PRAGMA application_id = {APPLICATION_ID};"
+            + f"PRAGMA user_version = {FORMAT};"
+            + "COMMIT"
+        )
+
+
+def _number(connection: Connection, sql: str) -> int:
+    return int(connection.execute(sql).fetchall()[0][0])

@@ -1,0 +1,59 @@
+"""The part of an apsw connection that the store uses, with types.
+
+apsw's own hints name a buffer type that type checkers can't follow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["Connection", "Cursor", "Value"]
+
+Value = str | int | bytes
+
+
+class Cursor(Protocol):
+    """The rows of a statement."""
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows."""
+        ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        ...
+
+
+class Connection(Protocol):
+    """A connection to SQLite."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    @property
+    def filename(self) -> str:
+        """The file."""
+        ...
+
+    def execute(self, statements: str, bindings: Sequence[Value] = ...) -> Cursor:
+        """Run one or more statements."""
+        ...
+
+    def executemany(
+        self, statements: str, sequenceofbindings: Iterable[Sequence[Value]]
+    ) -> Cursor:
+        """Run a statement for each of the bindings."""
+        ...
+
+    def changes(self) -> int:
+        """Return how many rows the last statement changed."""
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...

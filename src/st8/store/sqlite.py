@@ -1,0 +1,529 @@
+"""The embedded store: one SQLite file in a state directory.
+
+WAL with ``synchronous=FULL``: one fsync makes a whole batch durable, and readers,
+each with a connection of its own, never wait for the writer. All writes go through
+one connection. The rules after a failure follow PostgreSQL's: an fsync that failed
+is never tried again, since the kernel may have dropped the pages.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+import apsw
+
+from st8.core.errors import (
+    Corrupt,
+    InternalError,
+    NewerFormat,
+    OutcomeUnknown,
+    St8Error,
+    StorageFailed,
+    StorageFull,
+    StoreFenced,
+)
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    Digest,
+    IdempotencyKey,
+    Namespace,
+    RevisionNumber,
+)
+from st8.core.ports import Answer, Batch, CommitTimes, Marks, NamespaceState, Stale
+from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
+from st8.store import schema
+from st8.store.codec import pack, unpack
+from st8.store.lock import DirectoryLock
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from st8.store.sql import Connection, Value
+
+__all__ = ["SqliteStore"]
+
+FILE_NAME: Final = "st8.db"
+_CHECKPOINT_PAGES: Final = 4_000
+"""WAL pages after which they are moved into the file: 16 MiB."""
+_WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
+_CACHE_KIB: Final = 16 * 1024
+_ANSWERS_FORGOTTEN: Final = 64
+"""Expired answers deleted by a commit that adds some."""
+_LAST: Final = "\U0010ffff"
+
+_NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
+
+
+@final
+class SqliteStore:
+    """A store in one file, held by one process."""
+
+    exclusive: bool = True
+
+    def __init__(self, directory: Path, *, vfs: str | None = None) -> None:
+        """Open the store in ``directory``, making both if they are not there.
+
+        Args:
+            directory: The state directory.
+            vfs: The apsw VFS to go through; None is the system's.
+
+        Raises:
+            StateDirectoryInUse: Another process holds it.
+            NewerFormat: A newer st8 wrote it; it is left as it is.
+            StorageFailed: It can't be made, read or written.
+        """
+        self.name = f"sqlite {apsw.sqlite_lib_version()}"
+        self._path = directory / FILE_NAME
+        self._vfs = vfs
+        self._write_lock = threading.Lock()
+        self._readers_lock = threading.Lock()
+        self._readers: list[Connection] = []
+        self._local = threading.local()
+        self._fenced: str | None = None
+        self._closed = False
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StorageFailed(
+                f"can't make state directory {directory}: {error.strerror}"
+            ) from None
+        self._lock = DirectoryLock(directory)
+        try:
+            self._writer = self._open_writer(directory)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    # --- reads ---------------------------------------------------------------
+
+    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        found: dict[Digest, bytes] = {}
+        with self._reading() as connection:
+            execute = connection.execute
+            for digest in digests:
+                for (data,) in execute(
+                    "SELECT data FROM objects WHERE digest = ?", (digest,)
+                ):
+                    found[digest] = unpack(data)
+        return found
+
+    def namespace(self, name: Namespace) -> NamespaceState:
+        """See :class:`~st8.core.ports.Store`."""
+        row = self._row(
+            "SELECT coalesce((SELECT last_revision FROM namespaces WHERE name = ?), 0)"
+            ", epoch FROM collection",
+            name,
+        )
+        if row is None:
+            raise Corrupt("the store has no collection epoch")
+        return NamespaceState(RevisionNumber(row[0]), row[1])
+
+    def namespaces(
+        self, prefix: str, after: str, limit: int
+    ) -> Sequence[NamespaceInfo]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(
+            "SELECT name, last_revision FROM namespaces WHERE name >= ? AND name > ? "
+            "AND name < ? ORDER BY name LIMIT ?",
+            *_range(prefix, after),
+            limit,
+        )
+        return [NamespaceInfo(*row) for row in rows]
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """See :class:`~st8.core.ports.Store`."""
+        row = self._row(
+            "SELECT name, base, head, head_digest FROM branches "
+            f"WHERE namespace = {_NAMESPACE} AND name = ?",
+            namespace,
+            name,
+        )
+        return None if row is None else Branch(*row)
+
+    def branches(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Branch]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(
+            "SELECT name, base, head, head_digest FROM branches "
+            f"WHERE namespace = {_NAMESPACE} AND name >= ? AND name > ? AND name < ? "
+            "ORDER BY name LIMIT ?",
+            namespace,
+            *_range(prefix, after),
+            limit,
+        )
+        return [Branch(*row) for row in rows]
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """See :class:`~st8.core.ports.Store`."""
+        row = self._row(
+            "SELECT name, revision, digest, branch, description, author, time_ns "
+            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND name = ?",
+            namespace,
+            name,
+        )
+        return None if row is None else Checkpoint(*row)
+
+    def checkpoints(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Checkpoint]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(
+            "SELECT name, revision, digest, branch, description, author, time_ns "
+            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND name >= ? "
+            "AND name > ? AND name < ? ORDER BY name LIMIT ?",
+            namespace,
+            *_range(prefix, after),
+            limit,
+        )
+        return [Checkpoint(*row) for row in rows]
+
+    def revisions(
+        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
+    ) -> Mapping[RevisionNumber, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        found: dict[RevisionNumber, bytes] = {}
+        with self._reading() as connection:
+            for number in numbers:
+                for (data,) in connection.execute(
+                    f"SELECT data FROM revisions WHERE namespace = {_NAMESPACE} "
+                    "AND number = ?",
+                    (namespace, number),
+                ):
+                    found[number] = data
+        return found
+
+    def numbers(
+        self, namespace: Namespace, after: RevisionNumber, limit: int
+    ) -> Sequence[RevisionNumber]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(
+            f"SELECT number FROM revisions WHERE namespace = {_NAMESPACE} "
+            "AND number > ? ORDER BY number LIMIT ?",
+            namespace,
+            after,
+            limit,
+        )
+        return [RevisionNumber(row[0]) for row in rows]
+
+    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
+        """See :class:`~st8.core.ports.Store`."""
+        row = self._row(
+            "SELECT request, revision, before, expires_ns FROM answers "
+            f"WHERE namespace = {_NAMESPACE} AND key = ?",
+            namespace,
+            key,
+        )
+        return None if row is None else Answer(*row)
+
+    # --- writes --------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        """See :class:`~st8.core.ports.Store`."""
+        packed = [
+            (digest, batch.epoch, pack(data)) for digest, data in batch.objects.items()
+        ]
+        begun = time.perf_counter()
+        with self._writing() as writer:
+            _compare_and_set(writer, batch)
+            writer.executemany(
+                "INSERT INTO objects (digest, epoch, data) VALUES (?, ?, ?) "
+                "ON CONFLICT (digest) DO UPDATE SET epoch = excluded.epoch "
+                "WHERE epoch < excluded.epoch",
+                packed,
+            )
+            for namespace, records in batch.revisions.items():
+                writer.executemany(
+                    "INSERT INTO revisions (namespace, number, data) "
+                    f"VALUES ({_NAMESPACE}, ?, ?)",
+                    [(namespace, record.number, record.data) for record in records],
+                )
+            if batch.answers:
+                _remember(writer, batch)
+            written = time.perf_counter()
+        return CommitTimes(written - begun, time.perf_counter() - written)
+
+    def raise_epoch(
+        self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
+    ) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._writing() as writer:
+            _count_up_epoch(writer, expected)
+            for namespace, numbers in removed.items():
+                writer.executemany(
+                    f"DELETE FROM revisions WHERE namespace = {_NAMESPACE} "
+                    "AND number = ?",
+                    [(namespace, number) for number in numbers],
+                )
+        return expected + 1
+
+    def sweep(
+        self, marked: Marks, epoch: int, after: int, limit: int
+    ) -> tuple[int, int]:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._writing() as writer:
+            rows = writer.execute(
+                "SELECT id, digest, epoch FROM objects WHERE id > ? ORDER BY id LIMIT ?",
+                (after, limit),
+            ).fetchall()
+            dead = [
+                (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
+            ]
+            writer.executemany("DELETE FROM objects WHERE id = ?", dead)
+        return (rows[-1][0] if len(rows) == limit else 0), len(dead)
+
+    def ping(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._row("SELECT 1")
+        if self._fenced is not None:
+            raise StoreFenced(self._fenced)
+
+    def close(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._write_lock, self._readers_lock:
+            if self._closed:
+                return
+            self._closed = True
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._lock.release()
+
+    # --- connections ---------------------------------------------------------
+
+    def _open_writer(self, directory: Path) -> Connection:
+        try:
+            writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            try:
+                schema.prepare(writer)
+            except BaseException:
+                writer.close()
+                raise
+            self._sync_directory(directory)
+        except NewerFormat as error:
+            raise NewerFormat(f"{self._path}: {error.detail}") from None
+        except (apsw.Error, OSError) as error:
+            raise StorageFailed(f"can't open {self._path}: {error}") from None
+        return writer
+
+    def _connect(self, flags: int) -> Connection:
+        connection = cast(
+            "Connection",
+            apsw.Connection(
+                os.fspath(self._path),
+                flags=flags,
+                vfs=self._vfs,
+                statementcachesize=64,
+            ),
+        )
+        for pragma in (
+            "busy_timeout = 5000",
+            "synchronous = FULL",
+            f"cache_size = -{_CACHE_KIB}",
+            "trusted_schema = OFF",
+            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            f"journal_size_limit = {_WAL_BYTES_KEPT}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    @staticmethod
+    def _sync_directory(directory: Path) -> None:
+        """Make the names of new files durable."""
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _reading(self) -> Generator[Connection]:
+        """Give this thread's read connection; turn its errors into ours."""
+        try:
+            connection: Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._open_reader()
+            yield connection
+        except apsw.CorruptError as error:
+            raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
+        except apsw.Error as error:
+            raise StorageFailed(f"can't read {self._path}: {error}") from None
+
+    def _open_reader(self) -> Connection:
+        with self._readers_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
+            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
+            self._readers.append(connection)
+        self._local.connection = connection
+        return connection
+
+    def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def _row(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
+        rows = self._rows(sql, *values)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def _writing(self) -> Generator[Connection]:
+        """Run a transaction; it is durable when this returns.
+
+        Begins, lets the caller write, commits. Whatever goes wrong is rolled back;
+        a failed write or sync also fences the store.
+        """
+        with self._write_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
+            if self._fenced is not None:
+                raise StoreFenced(self._fenced)
+            writer = self._writer
+            committing = False
+            try:
+                writer.execute("BEGIN IMMEDIATE")
+                yield writer
+                committing = True
+                writer.execute("COMMIT")
+            except apsw.Error as error:
+                raise self._failed(error, committing=committing) from None
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _failed(self, error: apsw.Error, *, committing: bool) -> St8Error:
+        """Roll back, fence unless only space is lacking, and return our error."""
+        rolled_back = self._roll_back()
+        if isinstance(error, apsw.FullError) and rolled_back:
+            return StorageFull(
+                f"no space left for {self._path}; nothing was changed. Free some "
+                "space and try again"
+            )
+        if isinstance(error, apsw.ConstraintError) and rolled_back:
+            return InternalError(f"a batch breaks a rule of the store: {error}")
+        self._fenced = str(error) or type(error).__name__
+        if committing and isinstance(error, apsw.IOError):
+            return OutcomeUnknown(
+                f"the commit to {self._path} failed ({error}): it may or may not be "
+                "there after a restart. Writes are refused until then"
+            )
+        return StorageFailed(
+            f"can't write {self._path}: {error}; nothing was changed, and writes are "
+            "refused until st8d is restarted"
+        )
+
+    def _roll_back(self) -> bool:
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except apsw.Error as error:
+            self._fenced = f"rolling back failed: {error}"
+            return False
+        return True
+
+
+def _range(prefix: str, after: str) -> tuple[str, str, str]:
+    """Return the bounds (>=, >, <) of a page of names."""
+    return prefix, after, prefix + _LAST
+
+
+def _compare_and_set(writer: Connection, batch: Batch) -> None:
+    """Set every ref of ``batch`` that is as expected; raise Stale at one that isn't."""
+    if writer.execute("SELECT epoch FROM collection").fetchall() != [(batch.epoch,)]:
+        raise Stale
+    for namespace, (expected, last) in batch.namespaces.items():
+        if expected:
+            writer.execute(
+                "UPDATE namespaces SET last_revision = ? "
+                "WHERE name = ? AND last_revision = ?",
+                (last, namespace, expected),
+            )
+        else:
+            writer.execute(
+                "INSERT INTO namespaces (name, last_revision) VALUES (?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (namespace, last),
+            )
+        _expect_one(writer)
+    for (namespace, name), (branch, new_branch) in batch.branches.items():
+        if new_branch is None:
+            writer.execute(
+                f"DELETE FROM branches WHERE namespace = {_NAMESPACE} AND name = ? "
+                "AND head = ?",
+                (namespace, name, branch.head if branch else 0),
+            )
+        elif branch is None:
+            writer.execute(
+                "INSERT INTO branches (namespace, name, base, head, head_digest) "
+                f"VALUES ({_NAMESPACE}, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (namespace, *new_branch),
+            )
+        else:
+            writer.execute(
+                "UPDATE branches SET base = ?, head = ?, head_digest = ? "
+                f"WHERE namespace = {_NAMESPACE} AND name = ? AND head = ?",
+                (
+                    new_branch.base,
+                    new_branch.head,
+                    new_branch.head_digest,
+                    namespace,
+                    name,
+                    branch.head,
+                ),
+            )
+        _expect_one(writer)
+    _compare_and_set_checkpoints(writer, batch)
+
+
+def _compare_and_set_checkpoints(writer: Connection, batch: Batch) -> None:
+    for (namespace, name), (checkpoint, new) in batch.checkpoints.items():
+        if checkpoint is not None:
+            writer.execute(
+                f"DELETE FROM checkpoints WHERE namespace = {_NAMESPACE} "
+                "AND name = ? AND revision = ? AND time_ns = ?",
+                (namespace, name, checkpoint.revision, checkpoint.time_ns),
+            )
+            _expect_one(writer)
+        if new is not None:
+            writer.execute(
+                "INSERT INTO checkpoints (namespace, name, revision, digest, branch, "
+                f"description, author, time_ns) VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, "
+                "?, ?) ON CONFLICT DO NOTHING",
+                (namespace, *new),
+            )
+            _expect_one(writer)
+
+
+def _expect_one(writer: Connection) -> None:
+    if writer.changes() != 1:
+        raise Stale
+
+
+def _remember(writer: Connection, batch: Batch) -> None:
+    """Store answers to idempotency keys, and forget some that have expired."""
+    writer.execute(
+        "DELETE FROM answers WHERE rowid IN "
+        "(SELECT rowid FROM answers WHERE expires_ns < ? LIMIT ?)",
+        (batch.now_ns, _ANSWERS_FORGOTTEN + len(batch.answers)),
+    )
+    writer.executemany(
+        "INSERT OR REPLACE INTO answers "
+        "(namespace, key, request, revision, before, expires_ns) "
+        f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?)",
+        [(*at, *answer) for at, answer in batch.answers.items()],
+    )
+
+
+def _count_up_epoch(writer: Connection, expected: int) -> None:
+    writer.execute(
+        "UPDATE collection SET epoch = epoch + 1 WHERE epoch = ?", (expected,)
+    )
+    _expect_one(writer)
