@@ -29,6 +29,7 @@ __all__ = [
     "RevisionNumber",
     "Scope",
     "digest_of",
+    "digest_prefix",
 ]
 
 Digest = NewType("Digest", bytes)
@@ -47,6 +48,14 @@ _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 def digest_of(data: bytes) -> Digest:
     """Return the SHA-256 of ``data``."""
     return Digest(hashlib.sha256(data).digest())
+
+
+def digest_prefix(digest: bytes) -> int:
+    """Return the first eight bytes of a digest, as a signed integer.
+
+    Enough to find an object by, where the object itself is compared afterwards.
+    """
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def utf8(value: str, field: str) -> bytes:

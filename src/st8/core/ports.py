@@ -21,14 +21,13 @@ from st8.core.ids import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 __all__ = [
     "Answer",
     "Batch",
     "Clock",
     "CommitTimes",
-    "Marks",
     "NamespaceState",
     "Record",
     "Stale",
@@ -244,9 +243,12 @@ class Store(Protocol):
         ...
 
     def sweep(
-        self, marked: Marks, epoch: int, after: int, limit: int
+        self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> tuple[int, int]:
         """Delete objects that are not marked and were stamped before ``epoch``.
+
+        ``marked`` holds the prefixes of digests; see
+        :func:`~st8.core.ids.digest_prefix`.
 
         Looks at up to ``limit`` objects that follow position ``after`` (0 at the
         beginning), in one short transaction. Returns the position to go on from,
@@ -261,9 +263,3 @@ class Store(Protocol):
     def close(self) -> None:
         """Give everything back. The store is not used afterwards."""
         ...
-
-
-class Marks(Protocol):
-    """A set of digests."""
-
-    def __contains__(self, digest: object, /) -> bool: ...

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
 from st8.core.errors import InvalidValue, LimitExceeded
-from st8.core.ids import Digest, Namespace, RevisionNumber
+from st8.core.ids import Digest, Namespace, RevisionNumber, digest_prefix
 from st8.core.node import EMPTY_ROOT
 from st8.engine.history import history
 from st8.engine.results import Collected
@@ -74,30 +74,6 @@ def collect(
     committer.between_batches(next_epoch).result()
     marked = _mark(store, refs, objects)
     return Collected(revisions, _sweep(store, marked, epoch))
-
-
-class _Marks:
-    """A set of digests by their first eight bytes.
-
-    Two digests that begin alike keep each other alive, which is safe; the set is
-    half the size.
-    """
-
-    def __init__(self) -> None:
-        self._heads: set[int] = set()
-
-    def __contains__(self, digest: object) -> bool:
-        return isinstance(digest, bytes) and _head(digest) in self._heads
-
-    def add(self, digest: bytes) -> bool:
-        """Mark ``digest``; return whether it was not marked before."""
-        before = len(self._heads)
-        self._heads.add(_head(digest))
-        return len(self._heads) != before
-
-
-def _head(digest: bytes) -> int:
-    return int.from_bytes(digest[:8], "big")
 
 
 def _remove_revisions(
@@ -165,30 +141,41 @@ def _numbers(store: Store, namespace: Namespace) -> Iterator[RevisionNumber]:
         after = page[-1]
 
 
-def _mark(store: Store, refs: Refs, objects: Objects) -> _Marks:
+def _mark(store: Store, refs: Refs, objects: Objects) -> set[int]:
     """Mark all that the stored revisions refer to, in all namespaces."""
-    marks = _Marks()
+    marks: set[int] = set()
+    walked: set[Digest] = set()
     for namespace in _namespaces(store):
         for number in _numbers(store, namespace):
             revision = refs.revision(namespace, number)
             if revision is not None:
-                _mark_tree(objects, revision.root, marks)
-                _mark_tree(objects, revision.parent_root, marks)
+                _mark_tree(objects, revision.root, walked, marks)
+                _mark_tree(objects, revision.parent_root, walked, marks)
     return marks
 
 
-def _mark_tree(objects: Objects, root: Digest, marks: _Marks) -> None:
-    if root == EMPTY_ROOT or not marks.add(root):
-        return
-    waiting = [root]
+def _mark_tree(
+    objects: Objects, root: Digest, walked: set[Digest], marks: set[int]
+) -> None:
+    """Mark a tree but for the subtrees that were walked already.
+
+    Digests that begin alike keep each other alive, which is safe.
+    """
+    waiting = [] if root == EMPTY_ROOT else [root]
     while waiting:
-        node = objects.node(waiting.pop())
-        new = [digest for digest in node.children() if marks.add(digest)]
+        digest = waiting.pop()
+        if digest in walked:
+            continue
+        walked.add(digest)
+        marks.add(digest_prefix(digest))
+        node = objects.node(digest)
         if node.level:
-            waiting += new
+            waiting += node.children()
+        else:
+            marks.update(map(digest_prefix, node.children()))
 
 
-def _sweep(store: Store, marks: _Marks, epoch: int) -> int:
+def _sweep(store: Store, marks: set[int], epoch: int) -> int:
     deleted = 0
     position = 0
     while True:

@@ -14,12 +14,13 @@ from st8.core.ids import (
     IdempotencyKey,
     Namespace,
     RevisionNumber,
+    digest_prefix,
 )
-from st8.core.ports import Answer, Batch, CommitTimes, Marks, NamespaceState, Stale
+from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 
 __all__ = ["MemoryStore"]
 
@@ -174,7 +175,7 @@ class MemoryStore:
             return self._epoch
 
     def sweep(
-        self, marked: Marks, epoch: int, after: int, limit: int
+        self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> tuple[int, int]:
         """See :class:`~st8.core.ports.Store`."""
         self._check_open()
@@ -184,7 +185,7 @@ class MemoryStore:
             deleted = 0
             for digest in self._sweeping[after : after + limit]:
                 stamp = self._objects.get(digest, (epoch, b""))[0]
-                if stamp < epoch and digest not in marked:
+                if stamp < epoch and digest_prefix(digest) not in marked:
                     del self._objects[digest]
                     deleted += 1
             position = after + limit

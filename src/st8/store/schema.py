@@ -21,6 +21,9 @@ APPLICATION_ID: Final = 0x53543864
 FORMAT: Final = 1
 """The format that this version writes."""
 
+_PAGE_BYTES: Final = 8_192
+"""Tree nodes have about 700 bytes, so pages of 4,096 leave a seventh unused."""
+
 _TABLES: Final = """
 CREATE TABLE collection (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -34,10 +37,11 @@ CREATE TABLE namespaces (
 );
 CREATE TABLE objects (
     id INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE,
+    prefix INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     data BLOB NOT NULL
 );
+CREATE INDEX objects_by_prefix ON objects (prefix);
 CREATE TABLE revisions (
     namespace INTEGER NOT NULL,
     number INTEGER NOT NULL,
@@ -94,6 +98,7 @@ def prepare(writer: Connection) -> None:
     if tables and application != APPLICATION_ID:
         raise StorageFailed(f"{writer.filename} is not a st8 store; it is left alone")
     if not tables:
+        writer.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     writer.execute("PRAGMA journal_mode = WAL")
     if not tables:

@@ -33,15 +33,17 @@ from st8.core.ids import (
     IdempotencyKey,
     Namespace,
     RevisionNumber,
+    digest_of,
+    digest_prefix,
 )
-from st8.core.ports import Answer, Batch, CommitTimes, Marks, NamespaceState, Stale
+from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Container, Generator, Mapping, Sequence
     from pathlib import Path
 
     from st8.store.sql import Connection, Value
@@ -106,12 +108,17 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         found: dict[Digest, bytes] = {}
         with self._reading() as connection:
-            execute = connection.execute
             for digest in digests:
-                for (data,) in execute(
-                    "SELECT data FROM objects WHERE digest = ?", (digest,)
-                ):
-                    found[digest] = unpack(data)
+                rows = connection.execute(
+                    "SELECT data FROM objects WHERE prefix = ?",
+                    (digest_prefix(digest),),
+                ).fetchall()
+                if len(rows) == 1:
+                    found[digest] = unpack(rows[0][0])
+                for row in rows if len(rows) > 1 else []:
+                    data = unpack(row[0])
+                    if digest_of(data) == digest:
+                        found[digest] = data
         return found
 
     def namespace(self, name: Namespace) -> NamespaceState:
@@ -229,18 +236,12 @@ class SqliteStore:
 
     def commit(self, batch: Batch) -> CommitTimes:
         """See :class:`~st8.core.ports.Store`."""
-        packed = [
-            (digest, batch.epoch, pack(data)) for digest, data in batch.objects.items()
-        ]
+        packed = [(digest, pack(data)) for digest, data in batch.objects.items()]
         begun = time.perf_counter()
         with self._writing() as writer:
             _compare_and_set(writer, batch)
-            writer.executemany(
-                "INSERT INTO objects (digest, epoch, data) VALUES (?, ?, ?) "
-                "ON CONFLICT (digest) DO UPDATE SET epoch = excluded.epoch "
-                "WHERE epoch < excluded.epoch",
-                packed,
-            )
+            for digest, data in packed:
+                _put_object(writer, digest, data, batch.epoch)
             for namespace, records in batch.revisions.items():
                 writer.executemany(
                     "INSERT INTO revisions (namespace, number, data) "
@@ -267,12 +268,13 @@ class SqliteStore:
         return expected + 1
 
     def sweep(
-        self, marked: Marks, epoch: int, after: int, limit: int
+        self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> tuple[int, int]:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             rows = writer.execute(
-                "SELECT id, digest, epoch FROM objects WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT id, prefix, epoch FROM objects WHERE id > ? "
+                "ORDER BY id LIMIT ?",
                 (after, limit),
             ).fetchall()
             dead = [
@@ -433,6 +435,25 @@ class SqliteStore:
 def _range(prefix: str, after: str) -> tuple[str, str, str]:
     """Return the bounds (>=, >, <) of a page of names."""
     return prefix, after, prefix + _LAST
+
+
+def _put_object(writer: Connection, digest: Digest, data: bytes, epoch: int) -> None:
+    """Store an object; if it is there already, stamp it with ``epoch``."""
+    prefix = digest_prefix(digest)
+    rows = writer.execute(
+        "SELECT id, epoch, data FROM objects WHERE prefix = ?", (prefix,)
+    ).fetchall()
+    for row, stamp, stored in rows:
+        if stored == data or digest_of(unpack(stored)) == digest:
+            if stamp < epoch:
+                writer.execute(
+                    "UPDATE objects SET epoch = ? WHERE id = ?", (epoch, row)
+                )
+            return
+    writer.execute(
+        "INSERT INTO objects (prefix, epoch, data) VALUES (?, ?, ?)",
+        (prefix, epoch, data),
+    )
 
 
 def _compare_and_set(writer: Connection, batch: Batch) -> None:
