@@ -79,15 +79,15 @@ class Objects:
             Corrupt: One is missing or does not match its digest.
         """
         found: dict[Digest, bytes] = {}
-        missing: list[Digest] = []
+        missing: dict[Digest, None] = {}
         for digest in digests:
             data = self.cached_contents.get(digest)
             if data is None:
-                missing.append(digest)
+                missing[digest] = None
             else:
                 found[digest] = data
         if missing:
-            read = self._read(missing)
+            read = self._read(list(missing))
             found.update(read)
             for digest, data in read.items():
                 self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)

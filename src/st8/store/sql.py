@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "Cursor", "Value"]
 
-Value = str | int | bytes
+Value = object
+"""What SQLite takes: text, integer, bytes, or an array of apsw's."""
 
 
 class Cursor(Protocol):

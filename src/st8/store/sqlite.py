@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from array import array
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -106,20 +107,21 @@ class SqliteStore:
 
     def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
-        found: dict[Digest, bytes] = {}
+        wanted = {digest_prefix(digest): digest for digest in digests}
+        prefixes = apsw.carray(array("q", wanted))
         with self._reading() as connection:
-            for digest in digests:
-                rows = connection.execute(
-                    "SELECT data FROM objects WHERE prefix = ?",
-                    (digest_prefix(digest),),
-                ).fetchall()
-                if len(rows) == 1:
-                    found[digest] = unpack(rows[0][0])
-                for row in rows if len(rows) > 1 else []:
-                    data = unpack(row[0])
-                    if digest_of(data) == digest:
-                        found[digest] = data
-        return found
+            rows = connection.execute(
+                "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
+                "ON prefix = value",
+                (prefixes,),
+            ).fetchall()
+        if len(rows) <= len(wanted) == len(digests):
+            found = {wanted[prefix]: unpack(data) for prefix, data in rows}
+            if len(found) == len(rows):
+                return found
+        # Two objects share their first eight bytes: only the whole digest can tell.
+        contents = [unpack(data) for _, data in rows]
+        return {digest_of(data): data for data in contents}
 
     def namespace(self, name: Namespace) -> NamespaceState:
         """See :class:`~st8.core.ports.Store`."""
