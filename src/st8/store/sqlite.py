@@ -108,7 +108,8 @@ class SqliteStore:
     def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
         wanted = {digest_prefix(digest): digest for digest in digests}
-        prefixes = apsw.carray(array("q", wanted))
+        # apsw does not say what its buffers are made of.
+        prefixes = apsw.carray(array("q", wanted))  # pyright: ignore[reportUnknownMemberType]
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
