@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         Select,
         ServerVersion,
         State,
+        StatePage,
         Written,
+        moment_of,
     )
     from st8.core.documents import Change, Document
     from st8.core.errors import (
@@ -123,6 +125,7 @@ __all__ = [
     "St8Error",
     "State",
     "StateDirectoryInUse",
+    "StatePage",
     "StorageFailed",
     "StorageFull",
     "StoreFenced",
@@ -133,6 +136,7 @@ __all__ = [
     "Unreachable",
     "Written",
     "__version__",
+    "moment_of",
 ]
 
 if not TYPE_CHECKING:  # else a name that does not exist would pass as anything

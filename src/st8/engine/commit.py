@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -21,14 +22,14 @@ from st8.engine.stats import BATCH_BOUNDS, SYNC_BOUNDS_S, Histogram
 from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from st8.core.ids import Namespace
     from st8.core.ports import Clock, Store
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Done"]
 
 _BATCH_REQUESTS: Final = 256
 _BATCH_BYTES: Final = 32 * 1024 * 1024
@@ -36,9 +37,13 @@ _ATTEMPTS: Final = 16
 """How often a batch is prepared anew when others write to the same store."""
 
 
+Done = Callable[["Written | St8Error"], None]
+"""Is told how a write ended, on the committing thread; must not block or raise."""
+
+
 class _Waiting(NamedTuple):
     request: WriteRequest
-    future: Future[Written]
+    done: Done
     size: int
 
 
@@ -75,17 +80,14 @@ class Committer:
         """Writes that wait now."""
         return len(self._queue)
 
-    def submit(self, request: WriteRequest) -> Future[Written]:
-        """Queue a write. Its future ends when it is durable, or was refused.
-
-        Cancelling the future does not undo the write.
+    def submit(self, request: WriteRequest, done: Done) -> None:
+        """Queue a write; ``done`` is told when it is durable, or was refused.
 
         Raises:
             Overloaded: Too much waits already.
             ShuttingDown: The engine is being closed.
         """
         size = request.overlay.size if isinstance(request, Apply) else 0
-        future: Future[Written] = Future()
         with self._lock:
             if self._closing:
                 raise ShuttingDown
@@ -100,10 +102,9 @@ class Committer:
                     f"{limits.PENDING_BYTES.maximum}; this one was not begun. Try "
                     "again in a second"
                 )
-            self._queue.append(_Waiting(request, future, size))
+            self._queue.append(_Waiting(request, done, size))
             self._queued_bytes += size
             self._start()
-        return future
 
     def between_batches(self, work: Callable[[], None]) -> Future[None]:
         """Run ``work`` on the committing thread, soon and between two batches.
@@ -158,22 +159,17 @@ class Committer:
 
     def _write(self, batch: list[_Waiting]) -> None:
         """Prepare and commit a batch, and answer each of its requests."""
+        answers: Sequence[Written | St8Error]
         try:
             answers = self._commit(batch)
         except St8Error as error:
-            for waiting in batch:
-                waiting.future.set_exception(error)
+            answers = [error] * len(batch)
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
             failure = InternalError(f"{type(error).__name__} while committing")
             failure.__cause__ = error
-            for waiting in batch:
-                waiting.future.set_exception(failure)
-        else:
-            for waiting, answer in zip(batch, answers, strict=True):
-                if isinstance(answer, St8Error):
-                    waiting.future.set_exception(answer)
-                else:
-                    waiting.future.set_result(answer)
+            answers = [failure] * len(batch)
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.done(answer)
 
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
         for _ in range(_ATTEMPTS):

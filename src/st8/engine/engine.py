@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound
+from st8.core.errors import CheckpointNotFound, St8Error
 from st8.core.ids import (
     CheckpointName,
     Digest,
@@ -40,10 +41,10 @@ from st8.engine.stats import EngineStats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
     from st8.core.ports import Clock, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.commit import Done
     from st8.engine.writes import Written
 
 __all__ = ["DEFAULT_CACHE_BYTES", "UNKNOWN", "Engine"]
@@ -194,16 +195,32 @@ class Engine:
 
     # --- writes --------------------------------------------------------------
 
-    def submit(self, request: WriteRequest) -> Future[Written]:
+    def submit(self, request: WriteRequest, done: Done) -> None:
         """Queue a write for the next group commit; never blocks.
 
-        The future gives a WriteResult for Apply and Reset, the Branch or
-        Checkpoint for what makes one, and None for what deletes one.
+        ``done`` is called once, on the committing thread and in the order of the
+        batch: with the answer when it is durable, or with the error that refused
+        it. The answer is a WriteResult for Apply and Reset, the Branch or
+        Checkpoint for what makes one, and None for what deletes one. ``done`` must
+        not block, and must not raise.
 
         Raises:
             Unavailable: It can't be queued now, and was not.
         """
-        return self._committer.submit(request)
+        self._committer.submit(request, done)
+
+    def _do(self, request: WriteRequest) -> Written:
+        """Submit a write and wait for its end."""
+        future: Future[Written] = Future()
+
+        def done(answer: Written | St8Error) -> None:
+            if isinstance(answer, St8Error):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self.submit(request, done)
+        return future.result()
 
     def apply(self, request: Apply) -> WriteResult:
         """Put and delete documents as one revision, and wait until it is durable.
@@ -213,7 +230,7 @@ class Engine:
             IdempotencyMismatch: The key was used for something else.
             Unavailable: It could not be done; see ``outcome``.
         """
-        return cast("WriteResult", self.submit(request).result())
+        return cast("WriteResult", self._do(request))
 
     def reset(self, request: Reset) -> WriteResult:
         """Roll back or restore, and wait until it is durable.
@@ -222,7 +239,7 @@ class Engine:
             NotFound: The branch, or what is named, is not there.
             St8Error: See :meth:`apply`.
         """
-        return cast("WriteResult", self.submit(request).result())
+        return cast("WriteResult", self._do(request))
 
     def create_branch(self, request: CreateBranch) -> Branch:
         """Make a branch, and wait until it is durable.
@@ -231,7 +248,7 @@ class Engine:
             BranchExists: There is one of this name.
             NotFound: What it should begin at is not there.
         """
-        return cast("Branch", self.submit(request).result())
+        return cast("Branch", self._do(request))
 
     def delete_branch(self, request: DeleteBranch) -> None:
         """Take a branch away, and wait until that is durable.
@@ -240,7 +257,7 @@ class Engine:
             BranchNotFound: It is not there.
             HeadMoved: The head is not ``expect_revision``.
         """
-        self.submit(request).result()
+        self._do(request)
 
     def put_checkpoint(self, request: PutCheckpoint) -> Checkpoint:
         """Name a revision, and wait until that is durable.
@@ -249,7 +266,7 @@ class Engine:
             CheckpointExists: It points elsewhere, and ``replace`` is not set.
             NotFound: What it should name is not there.
         """
-        return cast("Checkpoint", self.submit(request).result())
+        return cast("Checkpoint", self._do(request))
 
     def delete_checkpoint(self, request: DeleteCheckpoint) -> None:
         """Take a checkpoint away, and wait until that is durable.
@@ -257,7 +274,7 @@ class Engine:
         Raises:
             CheckpointNotFound: It is not there.
         """
-        self.submit(request).result()
+        self._do(request)
 
     def collect(self, keep: int = 10, namespace: Namespace | None = None) -> Collected:
         """Remove old revisions and what only they used; see :mod:`collect`.

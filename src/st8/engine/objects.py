@@ -93,6 +93,11 @@ class Objects:
                 self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
         return found
 
+    def bytes_at_hand(self, digest: Digest, absent: int) -> int:
+        """Return the size of a content that is in memory, else ``absent``."""
+        data = self.cached_contents.get(digest)
+        return absent if data is None else len(data)
+
     def add(
         self, nodes: Mapping[Digest, NewNode], contents: Mapping[Digest, bytes]
     ) -> None:

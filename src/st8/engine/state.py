@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core import tree
 from st8.core.ids import Digest, Key, RevisionNumber
+from st8.engine.objects import Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -150,6 +151,22 @@ class ChangeList:
     def __bool__(self) -> bool:
         """Return whether there is any change."""
         return self.before != self.after
+
+    def is_at_hand(self, size: int) -> bool:
+        """Return whether the list can be read at once, without the store.
+
+        That is so when its contents have at most ``size`` bytes and are in memory,
+        as they are after a small apply.
+        """
+        if self._known is None or not isinstance(self._source, Objects):
+            return False
+        for _, before, after in self._known:
+            for digest in (before, after):
+                if digest is not None:
+                    size -= self._source.bytes_at_hand(digest, size + 1)
+            if size < 0:
+                return False
+        return True
 
     def differences(
         self, after: str | None = None, prefix: str = ""

@@ -1,0 +1,139 @@
+"""What is written where: data to standard output, words to standard error.
+
+Data leave as UTF-8 bytes whatever the terminal's encoding. Texts that came from
+somewhere else (keys, messages, names) are written with their control characters
+escaped, so that none can drive a terminal; contents of documents are written as
+they are, as that is what ``get`` and ``diff`` are for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from st8.client import Written
+    from st8.core.documents import Change
+
+__all__ = [
+    "change_lines",
+    "complain",
+    "discard",
+    "escaped",
+    "flush",
+    "note",
+    "on_terminal",
+    "quoted",
+    "reset_text",
+    "write",
+    "write_bytes",
+    "write_content",
+]
+
+# Control characters, marks that turn the direction of text, separators of lines.
+_UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+# As patterns, not compiled: most commands meet no such character.
+_ESCAPED = f"[{_UNSAFE}]"
+_ESCAPED_CONTENT = f"(?![\t\n])[{_UNSAFE}]"
+_QUOTED = f'["\\\\{_UNSAFE}]'
+_BYTE_MAX = 0xFF
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+
+
+def write(text: str) -> None:
+    """Write ``text`` to standard output."""
+    write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write ``data`` to standard output, all of it, as it is."""
+    rest = memoryview(data)
+    while rest:
+        # Unbuffered output may take a part only.
+        rest = rest[sys.stdout.buffer.write(rest) :]
+
+
+def write_content(text: str) -> None:
+    """Write contents of documents as they are; on a terminal, where it can't harm.
+
+    There, what could drive it is escaped, tabs and line ends apart.
+    """
+    write(re.sub(_ESCAPED_CONTENT, _escape, text) if on_terminal() else text)
+
+
+def flush() -> None:
+    """See that what was written is out.
+
+    Raises:
+        BrokenPipeError: Nobody reads it any more.
+        OSError: It can't be written.
+    """
+    sys.stdout.flush()
+
+
+def discard() -> None:
+    """Give up what was written and is not out yet; nobody wants it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # not a real file; it has no reader to lose
+    finally:
+        os.close(nowhere)
+
+
+def complain(message: str) -> None:
+    """Write an error of one sentence to standard error."""
+    note(f"error: {message}")
+
+
+def note(message: str) -> None:
+    """Write a sentence to standard error; a standard error nobody reads is fine."""
+    try:
+        sys.stderr.write(escaped(message) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def on_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def escaped(text: str) -> str:
+    r"""Return ``text`` with what could drive a terminal written as ``\x1b``."""
+    return text if text.isprintable() else re.sub(_ESCAPED, _escape, text)
+
+
+def quoted(text: str) -> str:
+    r"""Return ``text`` in quotation marks, on one line, as Go's ``%q`` has it."""
+    return f'"{re.sub(_QUOTED, _escape, text)}"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    code = ord(char)
+    return _SHORT.get(char) or (
+        f"\\x{code:02x}" if code <= _BYTE_MAX else f"\\u{code:04x}"
+    )
+
+
+def change_lines(changes: Iterable[Change]) -> str:
+    """Return a line for each change: what happened, and the key."""
+    return "".join(f"{c.type.upper()} {escaped(c.key)}\n" for c in changes)
+
+
+def reset_text(verb: str, done: Written) -> str:
+    """Return what a rollback or restore did: a sentence and the changes."""
+    if done.noop:
+        return "Already at requested state.\n"
+    if done.dry_run:
+        head = f"Would make {len(done.changes)} change(s); nothing was changed.\n"
+    else:
+        head = f"{verb} revision {done.revision}.\n"
+    return head + change_lines(done.changes)

@@ -1,0 +1,106 @@
+"""Sends calls and waits: what blocks in the blocking client."""
+
+from __future__ import annotations
+
+import os
+from time import sleep
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from st8.client._address import Address
+from st8.client._answers import NotUnderstood
+from st8.client._connection import Deadline, Pool
+from st8.client._retry import Attempts, Failure
+from st8.core.errors import InvalidValue, St8Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from st8.client._calls import Call, Walk
+
+__all__ = ["Transport"]
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+class Transport:
+    """The way to one daemon. Safe for use by many threads."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None,
+        timeout_s: float | None,
+        retries: int,
+        ca_file: str | None,
+    ) -> None:
+        """Prepare; nothing is connected yet. See :class:`st8.Client`.
+
+        Raises:
+            InvalidInput: Something of it can't be right.
+        """
+        if timeout_s is not None and not timeout_s > 0:
+            raise InvalidValue("timeout_s", "must be more than 0; None for no limit")
+        if retries < 0:
+            raise InvalidValue("retries", "must not be negative")
+        self._address = Address.parse(url)
+        self._pool = Pool(self._address, token=token, ca_file=ca_file)
+        self._timeout_s = timeout_s
+        self._retries = retries
+
+    @property
+    def url(self) -> str:
+        """The daemon's address."""
+        return self._address.url
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def send(self, call: Call[T], deadline: Deadline | None = None) -> T:
+        """Return the result of ``call``, repeated where that is safe.
+
+        Args:
+            call: What to do.
+            deadline: When its time is over; by the client's timeout if None.
+
+        Raises:
+            St8Error: What the daemon answered, or why there is no answer.
+        """
+        deadline = deadline or Deadline(self._timeout_s)
+        attempts = Attempts(
+            cast("Call[object]", call), self.url, retries=self._retries, jitter=_chance
+        )
+        while True:
+            retry_after_s = 0.0
+            try:
+                answer = self._pool.exchange(call.request, deadline)
+                retry_after_s = _retry_after_s(answer.headers)
+                return call.read(answer)
+            except Failure as failure:
+                delay_s = attempts.after_failure(failure, deadline.left_s())
+            except NotUnderstood as odd:
+                delay_s = attempts.after_odd_answer(odd, deadline.left_s())
+            except St8Error as error:
+                delay_s = attempts.after_error(error, deadline.left_s(), retry_after_s)
+            sleep(delay_s)
+
+    def each(self, walk: Walk[P, T]) -> Iterator[T]:
+        """Yield what the pages of ``walk`` hold; each is asked for when needed."""
+        call: Call[P] | None = walk.first
+        while call is not None:
+            page = self.send(call)
+            yield from walk.items(page)
+            call = walk.after(page)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return the seconds that the daemon asks to wait, 0 if it doesn't say."""
+    text = headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _chance() -> float:
+    """Return a number from 0 to 1."""
+    return os.urandom(1)[0] / 255

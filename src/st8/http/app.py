@@ -1,0 +1,317 @@
+"""The ASGI application: from a request to the operation that answers it.
+
+A plain ASGI callable. A path and a method are looked up in two dictionaries; paths
+are compared as they stand, so nothing is cleaned, redirected or guessed. Every
+request passes the same stations: find the operation, authenticate, read and check,
+authorise, carry out, deliver, count.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+
+from st8.core.errors import MethodNotAllowed, RouteNotFound
+from st8.http.access import ANYONE, Authoriser, Everybody, OneToken, Principal
+from st8.http.incoming import ClientGone, header, read_body
+from st8.http.json_body import decode
+from st8.http.metrics import METHODS, OTHER
+from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
+from st8.http.plans import StatePlan
+from st8.http.problems import as_st8_error, problem_reply
+from st8.http.query_string import QueryParser
+from st8.http.replies import Delivery, OpenReply
+from st8.http.service import Call, Service
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from st8.engine.engine import Engine
+    from st8.http.metrics import RouteMeter
+    from st8.http.plans import Plan
+    from st8.http.replies import Message, Receive, Send
+    from st8.http.wire import Body
+
+    Scope = MutableMapping[str, Any]
+
+__all__ = ["App", "create_app"]
+
+_DECODE_HERE_BYTES_MAX: Final = 64 * 1024
+"""Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""
+
+
+class Endpoint:
+    """An operation under one method, with what is counted of it."""
+
+    __slots__ = ("head_only", "lane", "meter", "operation", "query", "route_meter")
+
+    def __init__(self, operation: Operation, method: str, service: Service) -> None:
+        """Prepare ``operation`` for requests with ``method``."""
+        self.operation = operation
+        self.head_only = method == "HEAD"
+        self.lane = operation.conditional and not self.head_only
+        self.query = QueryParser(
+            operation.query, f"the query of {method} {operation.path}"
+        )
+        self.route_meter = service.metrics.route(operation.path, method)
+        self.meter = service.metrics.operation(operation.name)
+
+
+class App:
+    """The HTTP API over an engine.
+
+    Attributes:
+        service: The engine as handlers see it.
+    """
+
+    def __init__(self, service: Service, authoriser: Authoriser) -> None:
+        """Answer with ``service`` whomever ``authoriser`` lets."""
+        self.service = service
+        self._authoriser = authoriser
+        self._routes: dict[str, dict[str, Endpoint]] = {}
+        for operation in OPERATIONS:
+            methods = self._routes.setdefault(operation.path, {})
+            for method in _methods(operation):
+                methods[method] = Endpoint(operation, method, service)
+
+    def begin_shutdown(self) -> None:
+        """Answer from now on that the daemon is not ready for more."""
+        self.service.draining = True
+
+    def close(self) -> None:
+        """Stop the threads that answered reads; call it when no request is open."""
+        self.service.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection scope, as ASGI wants it."""
+        if scope["type"] != "http":
+            await _other(scope["type"], receive, send)
+            return
+        began = perf_counter()
+        endpoint: Endpoint | None = None
+        try:
+            endpoint = self._find(scope)
+            if endpoint.lane:
+                known = self._from_lane(endpoint, scope)
+                if known is not None:
+                    start, body = known
+                    await send(start)
+                    await send(body)
+                    seconds = perf_counter() - began
+                    endpoint.route_meter.observe(start["status"], seconds)
+                    endpoint.meter.observe("success", seconds)
+                    return
+            opened = await self._answer(endpoint, scope, receive)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
+            opened = _problem(error, scope)
+        delivery = Delivery(
+            receive,
+            send,
+            run=self.service.run,
+            common_headers=self.service.common_headers,
+            head_only=scope["method"] == "HEAD",
+            chunked=scope.get("http_version", "1.1") != "1.0",
+        )
+        await self._deliver(opened, endpoint, scope, delivery, began=began)
+
+    def _find(self, scope: Scope) -> Endpoint:
+        """Return the endpoint of a path and a method.
+
+        Raises:
+            RouteNotFound: No such path.
+            MethodNotAllowed: The path does not take the method.
+        """
+        path: str = scope["path"]
+        method: str = scope["method"]
+        methods = self._routes.get(path)
+        if methods is None:
+            raise RouteNotFound(path)
+        scope["st8.route"] = path
+        endpoint = methods.get(method) or methods.get(EVERY_METHOD)
+        if endpoint is None:
+            raise MethodNotAllowed(method, path, methods)
+        return endpoint
+
+    def _from_lane(
+        self, endpoint: Endpoint, scope: Scope
+    ) -> tuple[Message, Message] | None:
+        """Return the messages of an answer that is known already, or None.
+
+        Asks for the same permissions as any other way.
+        """
+        plan = self.service.lane.plan(scope["query_string"])
+        if plan is None:
+            return None
+        authorization: bytes | None = None
+        if_none_match: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                if authorization is not None:
+                    return None
+                authorization = value
+            elif name == b"if-none-match":
+                if if_none_match is not None:
+                    return None
+                if_none_match = value
+        principal = self._authoriser.authenticate(authorization, scope)
+        self._authorise(principal, endpoint.operation, plan, scope)
+        return self.service.lane.find(plan, if_none_match)
+
+    async def _answer(
+        self, endpoint: Endpoint, scope: Scope, receive: Receive
+    ) -> OpenReply:
+        """Return the reply to a request that is not known already.
+
+        Raises:
+            St8Error: It is refused, can't be right, or fails.
+            ClientGone: Nobody waits for it any more.
+        """
+        operation = endpoint.operation
+        principal = ANYONE
+        if operation.verb != "open":
+            principal = self._authoriser.authenticate(
+                header(scope, b"authorization"), scope
+            )
+        plan = await self._plan(endpoint, scope, receive)
+        self._authorise(principal, operation, plan, scope)
+        call = Call(_if_none_match(scope) if operation.conditional else None)
+        began = perf_counter()
+        try:
+            opened = await operation.handler(self.service, plan, call)
+        except Exception:
+            endpoint.meter.observe("error", perf_counter() - began)
+            raise
+        opened.began = began
+        return opened
+
+    async def _plan(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Plan:
+        """Return what the query or the body asks for."""
+        operation = endpoint.operation
+        query: bytes = scope["query_string"]
+        asked = endpoint.query.parse(query)
+        if operation.body is None:
+            plan = asked.plan()
+            if isinstance(plan, StatePlan):
+                self.service.lane.learn(query, plan)
+            return plan
+        body = await read_body(scope, receive)
+        key = header(scope, b"idempotency-key") if operation.idempotent else None
+        name = None if key is None else key.decode("latin-1")
+        if len(body) <= _DECODE_HERE_BYTES_MAX:
+            return _planned(operation.body, body, name)
+        return await self.service.run(_planned, operation.body, body, name)
+
+    def _authorise(
+        self, principal: Principal, operation: Operation, plan: Plan, scope: Scope
+    ) -> None:
+        """Return if all that the plan reaches is allowed."""
+        if operation.verb == "open":
+            return
+        reaches = plan.reach
+        if not reaches:
+            self._authoriser.authorise(principal, operation, None)
+            return
+        namespace, branch = reaches[0]
+        if namespace is not None:
+            scope["st8.namespace"] = namespace
+        if branch is not None:
+            scope["st8.branch"] = branch
+        for reach in reaches:
+            self._authoriser.authorise(principal, operation, reach)
+
+    async def _deliver(
+        self,
+        opened: OpenReply,
+        endpoint: Endpoint | None,
+        scope: Scope,
+        delivery: Delivery,
+        *,
+        began: float,
+    ) -> None:
+        """Send a reply and count it.
+
+        Raises:
+            Exception: The reply failed when part of it was sent. The server logs
+                it and cuts the connection, so that the part is not taken for all.
+        """
+        reply = opened.reply
+        try:
+            await delivery.deliver(opened)
+        finally:
+            meter = endpoint.route_meter if endpoint else self._meter_of(scope)
+            meter.observe(reply.status, perf_counter() - began)
+            if endpoint is not None and opened.began is not None:
+                counted = endpoint.meter
+                done = "noop" if reply.noop else "success"
+                counted.observe(
+                    done if delivery.complete else "error",
+                    perf_counter() - opened.began,
+                )
+                if reply.tally.changes:
+                    counted.add_changes(reply.tally.changes)
+
+    def _meter_of(self, scope: Scope) -> RouteMeter:
+        """Return what counts a request that found no endpoint."""
+        route: str = scope.get("st8.route", OTHER)
+        return self.service.metrics.route(route, scope["method"])
+
+
+def create_app(
+    engine: Engine,
+    *,
+    token: str | None = None,
+    version: str,
+    authoriser: Authoriser | None = None,
+) -> App:
+    """Return the HTTP API over ``engine``.
+
+    Args:
+        engine: The versioned store; whoever made it closes it, after the app.
+        token: What clients must know; None or empty lets everybody in.
+        version: The version of the daemon.
+        authoriser: Decides instead of ``token``.
+    """
+    if authoriser is None:
+        authoriser = OneToken(token) if token else Everybody()
+    return App(Service(engine, version), authoriser)
+
+
+def _methods(operation: Operation) -> tuple[str, ...]:
+    """Return the methods that an operation answers to."""
+    if operation.method == EVERY_METHOD:
+        return (*METHODS, EVERY_METHOD)
+    if operation.method == "GET":
+        return ("GET", "HEAD")
+    return (operation.method,)
+
+
+def _planned(kind: type[Body], body: bytes, idempotency_key: str | None) -> Plan:
+    return decode(body, kind).plan(idempotency_key)
+
+
+def _if_none_match(scope: Scope) -> bytes | None:
+    """Return the header, lists given in several lines joined."""
+    values = [value for name, value in scope["headers"] if name == b"if-none-match"]
+    return b", ".join(values) if values else None
+
+
+def _problem(error: Exception, scope: Scope) -> OpenReply:
+    """Return the reply that tells ``error``."""
+    known = as_st8_error(error, f"{scope['method']} {scope['path']}")
+    scope["st8.code"] = known.code
+    reply = problem_reply(known)
+    return OpenReply(reply, reply.body, None)
+
+
+async def _other(kind: str, receive: Receive, send: Send) -> None:
+    """Answer what is not an HTTP request."""
+    if kind != "lifespan":
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,246 @@
+"""Strict JSON: a request body is taken as it was meant, or not at all.
+
+The usual decoders let two different texts mean one thing (the last of two equal
+fields wins, ``NaN`` becomes a number, half a surrogate pair becomes a character).
+Here each of these is an error that says where. A well-formed body is paid for once;
+only a bad one is looked at again, to say what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
+
+import msgspec
+
+from st8.core import limits
+from st8.core.errors import (
+    InvalidValue,
+    LimitExceeded,
+    MalformedRequest,
+    St8Error,
+    UnknownField,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["decode"]
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_BOM: Final = b"\xef\xbb\xbf"
+_INTEGER_DIGITS_SAFE: Final = 18
+_NAME_SHOWN_CHARACTERS: Final = 100
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_VALIDATION = re.compile(r"(?s)(?P<what>.*?)(?: - at `(?P<path>\$[^`]*)`)?")
+_UNKNOWN = re.compile(r"(?s)Object contains unknown field `(?P<name>.*)`")
+_MISSING = re.compile(r"(?s)Object missing required field `(?P<name>.*)`")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+class _Repeated(Exception):
+    """An object has one field twice."""
+
+
+class _Mark:
+    """Stands in a parsed tree where an object has one field twice."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Return the request that ``body`` holds.
+
+    Raises:
+        MalformedRequest: It is not JSON by the letter of RFC 8259, names a field
+            twice, has a number that no 64-bit integer holds, or half a surrogate
+            pair.
+        LimitExceeded: It is nested deeper than ``json_depth_max``.
+        UnknownField: It has a field that ``kind`` lacks.
+        InvalidValue: A field is missing or of the wrong type.
+    """
+    if not body:
+        raise MalformedRequest("the body is empty; send a JSON object, '{}' at least")
+    if body.startswith(_BOM):
+        raise MalformedRequest(
+            "the body begins with a byte order mark; JSON is UTF-8 without one"
+        )
+    tree = _parse(body)
+    if _SURROGATE_ESCAPE.search(body) is not None:
+        _refuse_lone_surrogates(tree)
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        _refuse_depth(tree)
+        raise explain(str(error), kind, "the request body") from None
+
+
+def explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
+    """Return the error that says what msgspec's ``message`` says."""
+    match = _VALIDATION.fullmatch(message)
+    what, path = match.group("what", "path") if match is not None else (message, None)
+    path = path or "$"
+    if (unknown := _UNKNOWN.fullmatch(what)) is not None:
+        place = where if path == "$" else f"{path} of {where}"
+        return UnknownField(_shown(unknown["name"]), place, _fields_at(kind, path))
+    if (missing := _MISSING.fullmatch(what)) is not None:
+        return InvalidValue(f"{path}.{missing['name']}", "is required")
+    return InvalidValue(path, what[:1].lower() + what[1:])
+
+
+def _parse(body: bytes) -> object:
+    """Return the tree of ``body``, with every object's fields seen once."""
+    try:
+        return _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(
+            f"the body is not valid UTF-8 at byte {error.start}"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(
+            f"the body is not valid JSON: {error.msg} at line {error.lineno}, "
+            f"column {error.colno}"
+        ) from None
+    except _Repeated:
+        raise _repetition(body.decode()) from None
+    except RecursionError:
+        raise LimitExceeded(limits.JSON_DEPTH, "nesting of the body") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _Repeated
+    return fields
+
+
+def _marked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        fields[name] = _Mark(name) if name in fields else value
+    return fields
+
+
+def _integer(digits: str) -> int:
+    """Return a number, refusing what no store could keep before it is computed."""
+    if len(digits) > _INTEGER_DIGITS_SAFE:
+        bits = limits.JSON_INTEGER_BITS.maximum
+        edge = 1 << (bits - 1)
+        if len(digits) > bits or not -edge <= int(digits) < edge:
+            shown = digits if len(digits) <= bits else digits[:bits] + "…"
+            raise MalformedRequest(
+                f"the number {shown} does not fit into {bits} bits "
+                f"({limits.JSON_INTEGER_BITS.name})"
+            )
+    return int(digits)
+
+
+def _constant(name: str) -> NoReturn:
+    raise MalformedRequest(f"the body holds {name}, which is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant
+)
+_MARKING_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_marked_object, parse_int=_integer, parse_constant=_constant
+)
+
+
+def _repetition(text: str) -> MalformedRequest:
+    """Return the error that says which field of which object is there twice."""
+    for path, value in _walk(_MARKING_DECODER.decode(text)):
+        if isinstance(value, _Mark):
+            return MalformedRequest(
+                f"the body has the field {path} more than once; which is meant?"
+            )
+    return MalformedRequest("the body has a field more than once")
+
+
+def _refuse_lone_surrogates(tree: object) -> None:
+    for path, value in _walk(tree):
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise MalformedRequest(
+                    f"{path} has a lone surrogate at character {error.start}; "
+                    "no UTF-8 can carry it"
+                ) from None
+
+
+def _refuse_depth(tree: object) -> None:
+    """Raise if ``tree`` has more levels of objects and arrays than are allowed."""
+    level = [tree]
+    for _ in range(limits.JSON_DEPTH.maximum + 1):
+        level = [
+            child
+            for node in level
+            for child in _children(node)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise LimitExceeded(limits.JSON_DEPTH, "nesting of the body")
+
+
+def _children(node: object) -> Iterable[object]:
+    if isinstance(node, dict):
+        return cast("dict[str, object]", node).values()
+    if isinstance(node, list):
+        return cast("list[object]", node)
+    return ()
+
+
+def _walk(tree: object) -> Iterator[tuple[str, object]]:
+    """Yield every field name and value below ``tree`` with its path.
+
+    Names are yielded as values too: they are text that a body brings.
+    """
+    waiting: list[tuple[str, object]] = [("$", tree)]
+    while waiting:
+        path, node = waiting.pop()
+        yield path, node
+        if isinstance(node, dict):
+            for name, value in cast("dict[str, object]", node).items():
+                shown = _shown(name).encode("ascii", "backslashreplace").decode()
+                yield f"{path}.{shown}", name
+                waiting.append((f"{path}.{shown}", value))
+        elif isinstance(node, list):
+            items = cast("list[object]", node)
+            waiting.extend((f"{path}[{n}]", item) for n, item in enumerate(items))
+
+
+def _fields_at(kind: type[msgspec.Struct], path: str) -> list[str]:
+    """Return the names of the fields of the object at ``path`` of a ``kind``."""
+    current: Any = msgspec.inspect.type_info(kind)
+    for name, _ in _STEP.findall(path):
+        if name:
+            fields = {f.encode_name: f.type for f in current.fields}
+            current = _one_type(fields.get(name))
+        else:
+            current = _one_type(current.item_type)
+    return [field.encode_name for field in getattr(current, "fields", ())]
+
+
+def _one_type(kind: Any) -> Any:
+    """Return the type without ``None`` and descriptions around it."""
+    while True:
+        if isinstance(kind, msgspec.inspect.Metadata):
+            kind = kind.type
+        elif isinstance(kind, msgspec.inspect.UnionType):
+            kind = next(
+                k for k in kind.types if not isinstance(k, msgspec.inspect.NoneType)
+            )
+        else:
+            return kind
+
+
+def _shown(name: str) -> str:
+    """Return ``name``, or its beginning where it is too long to show."""
+    if len(name) <= _NAME_SHOWN_CHARACTERS:
+        return name
+    return name[:_NAME_SHOWN_CHARACTERS] + "…"

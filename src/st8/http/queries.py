@@ -1,0 +1,253 @@
+"""What clients ask for in query strings, and the plans it stands for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from st8.core import limits
+from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.ids import Author, CheckpointName, Key
+from st8.core.revisions import parse_time
+from st8.engine.history import LogFilter
+from st8.http.etag import selection_tag
+from st8.http.plans import (
+    LOG_ENTRIES_DEFAULT,
+    CheckpointsPlan,
+    ListPlan,
+    LogPlan,
+    NoPlan,
+    Plan,
+    Reach,
+    Selection,
+    StatePlan,
+    page_size,
+)
+from st8.http.wire import (
+    AfterField,
+    AtField,
+    BranchField,
+    ChangesField,
+    CheckpointField,
+    LimitField,
+    NamespaceField,
+    PrefixField,
+    RevisionField,
+    Wire,
+    namespace_of,
+    scope_of,
+    selector_of,
+)
+
+__all__ = [
+    "BranchesQuery",
+    "CheckpointsQuery",
+    "LogQuery",
+    "NamespacesQuery",
+    "NoQuery",
+    "Query",
+    "StateQuery",
+]
+
+KeyField = Annotated[str, Meta(description="Only revisions that touched it.")]
+KeysField = Annotated[
+    list[str], Meta(description="Only these documents; absent ones are left out.")
+]
+
+
+class Query(Wire):
+    """The parameters of a query string."""
+
+    def plan(self) -> Plan:
+        """Return what to read.
+
+        Raises:
+            InvalidInput: A name or a number is not allowed.
+        """
+        raise NotImplementedError
+
+
+class NoQuery(Query):
+    """No parameters."""
+
+    def plan(self) -> NoPlan:
+        """Return that nothing is asked for but the operation."""
+        return NoPlan()
+
+
+class StateQuery(Query):
+    """Which state, and which of its documents."""
+
+    namespace: NamespaceField = ""
+    branch: BranchField = ""
+    revision: RevisionField = 0
+    checkpoint: CheckpointField = ""
+    at: AtField = ""
+    key: KeysField = field(default_factory=list[str])
+    prefix: PrefixField = ""
+    limit: Annotated[
+        int,
+        Meta(
+            description="At most so many documents, "
+            f"{limits.STATE_PAGE_DOCUMENTS.maximum} at most; all when not given."
+        ),
+    ] = 0
+    after: AfterField = ""
+    contents: Annotated[
+        bool, Meta(description="`false` answers `keys` instead of `objects`.")
+    ] = True
+
+    def plan(self) -> StatePlan:
+        """Return what to read."""
+        scope = scope_of(self.namespace, self.branch)
+        selector = selector_of(self.revision, self.checkpoint, self.at)
+        if self.key and (self.prefix or self.limit or self.after):
+            raise InvalidValue(
+                "key", "can't be combined with prefix, limit or after; choose one"
+            )
+        if len(self.key) > limits.READ_KEYS.maximum:
+            raise LimitExceeded(limits.READ_KEYS, "keys of one read", len(self.key))
+        selection = Selection(
+            tuple(sorted({Key(key) for key in self.key})),
+            _bounded("prefix", self.prefix),
+            _bounded("after", self.after),
+            page_size(self.limit, 0, limits.STATE_PAGE_DOCUMENTS),
+            self.contents,
+        )
+        return StatePlan(
+            (Reach(*scope),), scope, selector, selection, selection_tag(selection)
+        )
+
+
+class LogQuery(Query):
+    """Which part of a branch's history."""
+
+    namespace: NamespaceField = ""
+    branch: BranchField = ""
+    limit: Annotated[
+        int,
+        Meta(
+            description=f"At most so many entries, {LOG_ENTRIES_DEFAULT} when not "
+            f"given, {limits.PAGE_ENTRIES.maximum} at most."
+        ),
+    ] = 0
+    after: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Only entries older than this revision: the `next` of the page "
+            "before.",
+        ),
+    ] = 0
+    key: KeyField = ""
+    prefix: Annotated[
+        str, Meta(description="Only revisions that touched a key under it.")
+    ] = ""
+    author: Annotated[str, Meta(description="Only revisions by this author.")] = ""
+    since: Annotated[
+        str, Meta(description="Only revisions made at this RFC 3339 time or later.")
+    ] = ""
+    until: Annotated[
+        str, Meta(description="Only revisions made at this RFC 3339 time or earlier.")
+    ] = ""
+    changes: ChangesField = "full"
+    revision: RevisionField = 0
+    checkpoint: CheckpointField = ""
+    at: AtField = ""
+
+    def plan(self) -> LogPlan:
+        """Return what to read."""
+        scope = scope_of(self.namespace, self.branch)
+        if self.key and self.prefix:
+            raise InvalidValue("key", "can't be combined with prefix; choose one")
+        return LogPlan(
+            (Reach(*scope),),
+            scope,
+            selector_of(self.revision, self.checkpoint, self.at),
+            page_size(self.limit, LOG_ENTRIES_DEFAULT),
+            self.after or None,
+            LogFilter(
+                Key(self.key) if self.key else None,
+                _bounded("prefix", self.prefix) or None,
+                Author(self.author) if self.author else None,
+                parse_time(self.since, "since") if self.since else None,
+                parse_time(self.until, "until") if self.until else None,
+            ),
+            self.changes,
+        )
+
+
+class BranchesQuery(Query):
+    """Which branches; ``branch`` is the one that is marked as current."""
+
+    namespace: NamespaceField = ""
+    branch: BranchField = ""
+    prefix: PrefixField = ""
+    limit: LimitField = 0
+    after: AfterField = ""
+
+    def plan(self) -> ListPlan:
+        """Return what to list."""
+        namespace, branch = scope_of(self.namespace, self.branch)
+        return ListPlan(
+            (Reach(namespace),),
+            namespace,
+            branch,
+            _bounded("prefix", self.prefix),
+            _bounded("after", self.after),
+            page_size(self.limit, limits.PAGE_ENTRIES.maximum),
+        )
+
+
+class CheckpointsQuery(Query):
+    """Which checkpoints: the one of that name, or a page of all."""
+
+    namespace: NamespaceField = ""
+    name: Annotated[str, Meta(description="Only this one; 404 if there is none.")] = ""
+    prefix: PrefixField = ""
+    limit: LimitField = 0
+    after: AfterField = ""
+
+    def plan(self) -> CheckpointsPlan:
+        """Return what to list."""
+        namespace = namespace_of(self.namespace)
+        if self.name and (self.prefix or self.limit or self.after):
+            raise InvalidValue(
+                "name", "can't be combined with prefix, limit or after; choose one"
+            )
+        return CheckpointsPlan(
+            (Reach(namespace),),
+            namespace,
+            CheckpointName(self.name) if self.name else None,
+            _bounded("prefix", self.prefix),
+            _bounded("after", self.after),
+            page_size(self.limit, limits.PAGE_ENTRIES.maximum),
+        )
+
+
+class NamespacesQuery(Query):
+    """Which namespaces."""
+
+    prefix: PrefixField = ""
+    limit: LimitField = 0
+    after: AfterField = ""
+
+    def plan(self) -> ListPlan:
+        """Return what to list."""
+        return ListPlan(
+            (Reach(),),
+            None,
+            None,
+            _bounded("prefix", self.prefix),
+            _bounded("after", self.after),
+            page_size(self.limit, limits.PAGE_ENTRIES.maximum),
+        )
+
+
+def _bounded(field: str, text: str) -> str:
+    """Return a prefix or cursor, which no key could be longer than."""
+    size = len(text.encode())
+    if size > limits.KEY_BYTES.maximum:
+        raise LimitExceeded(limits.KEY_BYTES, f"{field} of {size} bytes", size)
+    return text

@@ -1,0 +1,197 @@
+"""Serves an ASGI app on listening sockets, through the guards, until told to stop.
+
+uvicorn's own ``Server`` takes no time limit for the TLS handshake, wakes ten times
+a second and needs tenths of a second to stop; this one is small because it serves
+one app from one process and leaves signals to whoever runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from st8.http.guards import AccessRecorder, Connections, GuardedProtocol, GuardSettings
+
+if TYPE_CHECKING:
+    import ssl
+
+    from st8.http.guards import AsgiApp
+
+__all__ = ["HttpServer", "address_of", "is_loopback", "listen"]
+
+_BACKLOG: Final = 2048
+_TLS_CLOSE_S: Final = 1.0
+_STOP_POLL_S: Final = 0.005
+_log = logging.getLogger("st8.http")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on ``host`` and ``port``.
+
+    An empty host is every address of the machine, IPv4 and IPv6. A name that has
+    several addresses gives the first IPv4 one. Port 0 takes a free port. Raises
+    OSError; its message names the reason and not the address.
+    """
+    if not host:
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(
+                ("", port),
+                family=socket.AF_INET6,
+                backlog=_BACKLOG,
+                dualstack_ipv6=True,
+            )
+        return socket.create_server(("", port), backlog=_BACKLOG)
+    found = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return socket.create_server(
+        (str(address[0]), port), family=family, backlog=_BACKLOG
+    )
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return ``host:port`` of a listening socket, IPv6 in brackets."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Return True if only this machine can reach the socket."""
+    host = str(listener.getsockname()[0])
+    return host.startswith("127.") or host == "::1"
+
+
+class HttpServer:
+    """The server of one app.
+
+    Call :meth:`start` and :meth:`stop` in the loop that serves. ``shared.refused``
+    counts, by code, the requests that never reached the app.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        listeners: list[socket.socket],
+        *,
+        settings: GuardSettings | None = None,
+        tls: ssl.SSLContext | None = None,
+        access: AccessRecorder | None = None,
+    ) -> None:
+        """Take over ``listeners``: they are closed when the server stops."""
+        self.shared = Connections(app, settings or GuardSettings(), access)
+        self._listeners = listeners
+        self._tls = tls
+        self._config = Config(
+            app,
+            loop="none",
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+        )
+        self._config.load()
+        self._state = ServerState()
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._dated_at = 0.0
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._state.connections)
+
+    @property
+    def requests_in_flight(self) -> int:
+        """How many requests the app is answering."""
+        return len(self._state.tasks)
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        loop = asyncio.get_running_loop()
+
+        def accept() -> GuardedProtocol:
+            return GuardedProtocol(self._config, self._state, self.shared, loop)
+
+        handshake: dict[str, Any] = {}
+        if self._tls is not None:
+            # Else an attacker's silent handshakes would hold sockets for a minute
+            # each, out of the guards' sight.
+            limit = self.shared.settings.header_timeout_s
+            handshake["ssl_handshake_timeout"] = limit
+            handshake["ssl_shutdown_timeout"] = _TLS_CLOSE_S
+        self._sweep(loop)
+        for listener in self._listeners:
+            server = await loop.create_server(
+                accept, sock=listener, ssl=self._tls, backlog=_BACKLOG, **handshake
+            )
+            self._servers.append(server)
+
+    async def stop(self, timeout_s: float) -> bool:
+        """Accept nothing more, finish what is in flight, close every connection.
+
+        What is not finished after ``timeout_s`` seconds is told so, if it has not
+        begun to answer, and cut. Returns True if everything finished in time. Never
+        takes more than about a second longer than ``timeout_s``.
+        """
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            server.close()
+        for connection in self._connections():
+            connection.shutdown()
+        in_time = await self._drained(loop.time() + timeout_s)
+        if not in_time:
+            for task in list(self._state.tasks):
+                task.cancel()
+            await self._finished(loop.time() + 0.5)
+            for connection in self._connections():
+                connection.transport.abort()
+            await self._drained(loop.time() + 0.5)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return in_time
+
+    def _connections(self) -> list[GuardedProtocol]:
+        """Return the open connections; a copy, since looking at one may end it."""
+        return cast("list[GuardedProtocol]", list(self._state.connections))
+
+    async def _drained(self, deadline: float) -> bool:
+        """Wait until nothing is open; return False if that takes too long."""
+        loop = asyncio.get_running_loop()
+        while self._state.tasks or self._state.connections:
+            if loop.time() >= deadline:
+                return False
+            await asyncio.sleep(_STOP_POLL_S)
+        return True
+
+    async def _finished(self, deadline: float) -> None:
+        """Wait until no task is left and what they wrote is on its way."""
+        loop = asyncio.get_running_loop()
+        while self._state.tasks and loop.time() < deadline:  # noqa: ASYNC110 - brief
+            await asyncio.sleep(_STOP_POLL_S)
+        await asyncio.sleep(_STOP_POLL_S)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at every connection, and again later."""
+        now = loop.time()
+        if now - self._dated_at >= 1 or not self.shared.date_line:
+            self._dated_at = now
+            date = email.utils.formatdate(usegmt=True)
+            self.shared.date_line = f"date: {date}\r\n".encode()
+        for connection in self._connections():
+            try:
+                connection.check(now)
+            except Exception:  # noqa: BLE001 - see below
+                # One connection's fault must not end the guarding of all others.
+                _log.exception("a connection could not be checked; it is cut")
+                connection.transport.abort()
+        self._sweeper = loop.call_later(self.shared.settings.sweep_s, self._sweep, loop)

@@ -1,0 +1,144 @@
+"""What handlers work with: the engine, threads to wait on, and what is remembered.
+
+The event loop never waits for the store. Reads run on a few threads of their own;
+writes are handed to the engine's group commit, which answers in its own time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from st8.core.errors import St8Error
+from st8.http.encoding import encode
+from st8.http.metrics import Metrics
+from st8.http.openapi import document
+from st8.http.replies import OpenReply, Reply, open_reply
+from st8.http.state_lane import StateLane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from st8.engine.engine import Engine
+    from st8.engine.requests import WriteRequest
+    from st8.engine.writes import Written
+
+__all__ = ["Call", "Service"]
+
+R = TypeVar("R")
+
+READ_THREADS: Final = 4
+"""More would only queue for the interpreter: reads are mostly computing."""
+
+
+class Call(NamedTuple):
+    """What a handler may need of a request beside its plan.
+
+    Attributes:
+        if_none_match: The header of that name; None if it is absent.
+    """
+
+    if_none_match: bytes | None = None
+
+
+class Service:
+    """The engine as handlers see it.
+
+    Attributes:
+        engine: The versioned store.
+        lane: What repeated reads of states are answered from.
+        metrics: What is counted.
+        version: The version of the daemon.
+        common_headers: Headers of every response.
+        draining: True once the daemon is being stopped.
+    """
+
+    def __init__(self, engine: Engine, version: str) -> None:
+        """Serve ``engine``."""
+        self.engine = engine
+        self.lane = StateLane(engine)
+        self.metrics = Metrics(engine, self.lane)
+        self.version = version
+        self.draining = False
+        self.common_headers: list[tuple[bytes, bytes]] = [
+            (b"server", f"st8d/{version}".encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        self._answered: deque[tuple[asyncio.Future[Any], Written | St8Error]] = deque()
+        self._waking = False
+        self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
+        self._collector = ThreadPoolExecutor(1, "st8-collect")
+        self._prober = ThreadPoolExecutor(1, "st8-probe")
+
+    @cached_property
+    def openapi(self) -> bytes:
+        """The description of the API, as JSON."""
+        return encode(document(self.version))
+
+    async def run(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, called on a reading thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, partial(work, *args))
+
+    async def open(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        """Return the reply that ``make`` makes, begun; on a reading thread."""
+        return await self.run(_made, make, *args)
+
+    async def write(self, request: WriteRequest) -> Any:
+        """Return what the engine answers to a write, once it is durable.
+
+        A request that is cancelled meanwhile does not take the write with it.
+        """
+        loop = asyncio.get_running_loop()
+        target: asyncio.Future[Any] = loop.create_future()
+
+        def done(answer: Written | St8Error) -> None:
+            # A whole batch is answered at once, so the loop is woken once for it.
+            self._answered.append((target, answer))
+            if not self._waking:
+                self._waking = True
+                with suppress(RuntimeError):  # closed: nobody waits any more
+                    loop.call_soon_threadsafe(self._settle)
+
+        self.engine.submit(request, done)
+        return await target
+
+    def _settle(self) -> None:
+        """Wake the requests whose writes have ended."""
+        self._waking = False
+        while self._answered:
+            target, answer = self._answered.popleft()
+            if target.cancelled():
+                continue
+            if isinstance(answer, St8Error):
+                target.set_exception(answer)
+            else:
+                target.set_result(answer)
+
+    async def collect(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns; it may take long, and one runs at a time."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._collector, partial(work, *args))
+
+    async def probe(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, however busy the readers are."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._prober, partial(work, *args))
+
+    def close(self) -> None:
+        """Stop the threads, once the reads that were begun are done.
+
+        A collection is not waited for: it may take minutes, and ends by itself when
+        the engine is closed.
+        """
+        self._collector.shutdown(wait=False, cancel_futures=True)
+        self._prober.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=True, cancel_futures=True)
+
+
+def _made(make: Callable[..., Reply], *args: Any) -> OpenReply:
+    return open_reply(make(*args))

@@ -1,0 +1,509 @@
+"""What clients send in bodies, and the plans it stands for.
+
+Fields are Go-compatible: everything is optional unless said, ``null``, ``0`` and
+the empty string stand for "not given", and a blank namespace or branch takes its
+default. Unlike there, an unknown field is refused.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, TypeVar
+
+from msgspec import Meta, Struct, field
+
+from st8.core import limits
+from st8.core.documents import Document
+from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.ids import (
+    Author,
+    BranchName,
+    CheckpointName,
+    IdempotencyKey,
+    Key,
+    Message,
+    Namespace,
+    Scope,
+)
+from st8.core.revisions import parse_time
+from st8.engine.requests import (
+    Apply,
+    CreateBranch,
+    DeleteBranch,
+    DeleteCheckpoint,
+    PutCheckpoint,
+    Reset,
+    Selector,
+    Side,
+)
+from st8.http.plans import (
+    CollectPlan,
+    Detail,
+    DiffPlan,
+    Plan,
+    Reach,
+    RefPlan,
+    WritePlan,
+    page_size,
+)
+
+__all__ = [
+    "ApplyBody",
+    "Body",
+    "CollectBody",
+    "CreateBranchBody",
+    "DeleteBranchBody",
+    "DeleteCheckpointBody",
+    "DiffBody",
+    "DocumentBody",
+    "PutCheckpointBody",
+    "RestoreBody",
+    "RollbackBody",
+    "ScopeBody",
+    "SelectorBody",
+]
+
+N = TypeVar("N", BranchName, CheckpointName)
+
+_SCOPES_REMEMBERED = 1_024
+COLLECT_KEEP_DEFAULT = 10
+
+NamespaceField = Annotated[str, Meta(description="Blank stands for `default`.")]
+BranchField = Annotated[str, Meta(description="Blank stands for `main`.")]
+RevisionField = Annotated[
+    int,
+    Meta(
+        description="A revision's number, or a negative number relative to the head: "
+        "-1 is the one before it. 0 stands for not given."
+    ),
+]
+CheckpointField = Annotated[
+    str, Meta(description="The revision that this checkpoint names.")
+]
+AtField = Annotated[
+    str,
+    Meta(
+        description="The revision that was the head at this RFC 3339 time.",
+        examples=["2026-01-31T12:00:00Z"],
+    ),
+]
+MessageField = Annotated[
+    str, Meta(description="Why. Blank takes the name of the operation.")
+]
+AuthorField = Annotated[str, Meta(description="Who makes the change.")]
+ExpectField = Annotated[
+    int,
+    Meta(
+        ge=0,
+        description="Refuse with 409 unless the branch's head is this revision; 0 "
+        "expects that nothing was applied yet.",
+    ),
+]
+DryRunField = Annotated[
+    bool, Meta(description="Answer what would be changed, and change nothing.")
+]
+ChangesField = Annotated[
+    Detail,
+    Meta(
+        description="How much of the changes is answered: `full` with contents, `keys` "
+        "without, or `none`."
+    ),
+]
+PrefixField = Annotated[str, Meta(description="Only names that begin with it.")]
+AfterField = Annotated[
+    str, Meta(description="Go on behind this name: the `next` of the page before.")
+]
+LimitField = Annotated[
+    int,
+    Meta(
+        description=f"At most so many, {limits.PAGE_ENTRIES.maximum} when not given "
+        "and at most."
+    ),
+]
+
+
+class Wire(Struct, forbid_unknown_fields=True):
+    """A JSON object that a client sends."""
+
+
+class Body(Wire):
+    """The JSON object that is the body of a request."""
+
+    def plan(self, _idempotency_key: str | None = None, /) -> Plan:
+        """Return what to do.
+
+        Raises:
+            InvalidInput: A name or a number is not allowed.
+        """
+        raise NotImplementedError
+
+
+@lru_cache(_SCOPES_REMEMBERED)
+def scope_of(namespace: str | None, branch: str | None) -> Scope:
+    return Scope.parse(namespace or "", branch or "")
+
+
+def namespace_of(name: str | None) -> Namespace:
+    return scope_of(name, None).namespace
+
+
+def selector_of(
+    revision: int | None,
+    checkpoint: str | None,
+    at: str | None,
+    branch: str | None = None,
+    at_field: str = "at",
+) -> Selector:
+    """Return the selector of these fields, blanks and 0 being not given."""
+    return Selector(
+        revision or None,
+        CheckpointName(checkpoint) if checkpoint else None,
+        parse_time(at, at_field) if at else None,
+        BranchName(branch) if branch else None,
+    )
+
+
+def _documents(documents: list[DocumentBody] | None) -> tuple[Document, ...]:
+    return tuple(Document(Key(d.key), d.content) for d in documents or ())
+
+
+def _deletes(keys: list[str] | None) -> tuple[Key, ...]:
+    return tuple(Key(key) for key in keys or ())
+
+
+def _idempotency_key(value: str | None) -> IdempotencyKey | None:
+    return None if value is None else IdempotencyKey(value)
+
+
+# --- bodies -------------------------------------------------------------------
+
+
+class ScopeBody(Wire):
+    """A namespace and a branch in it."""
+
+    namespace: NamespaceField | None = None
+    branch: BranchField | None = None
+
+
+class DocumentBody(Wire):
+    """A document; its content is kept byte for byte."""
+
+    key: Annotated[str, Meta(description="Its path-like name.")]
+    content: Annotated[str, Meta(description="UTF-8 text.")]
+
+
+class SelectorBody(Wire):
+    """A state: at most one of revision, checkpoint and time; the head if none.
+
+    Documents and deletes are laid over it.
+    """
+
+    revision: RevisionField | None = None
+    checkpoint: CheckpointField | None = None
+    at: AtField | None = None
+    branch: (
+        Annotated[str, Meta(description="Of this branch instead of the scope's.")]
+        | None
+    ) = None
+    documents: list[DocumentBody] | None = None
+    deletes: list[str] | None = None
+    exact: (
+        Annotated[bool, Meta(description="The documents alone are the state.")] | None
+    ) = None
+
+    def side(self) -> Side:
+        """Return the engine's word for it."""
+        return Side(
+            selector_of(self.revision, self.checkpoint, self.at, self.branch),
+            _documents(self.documents),
+            _deletes(self.deletes),
+            bool(self.exact),
+        )
+
+
+class ScopedBody(Body):
+    """A body that is about one branch."""
+
+    scope: ScopeBody | None = None
+
+    def where(self) -> Scope:
+        """Return the scope, with defaults filled in."""
+        scope = self.scope
+        return (
+            scope_of(scope.namespace, scope.branch) if scope else scope_of(None, None)
+        )
+
+
+class ApplyBody(ScopedBody):
+    """Documents to put and keys to delete, as one revision."""
+
+    documents: list[DocumentBody] | None = None
+    deletes: list[str] | None = None
+    message: MessageField | None = None
+    author: AuthorField | None = None
+    expect_revision: ExpectField | None = None
+    dry_run: DryRunField | None = None
+    changes: ChangesField | None = None
+
+    def plan(self, idempotency_key: str | None = None, /) -> WritePlan:
+        """Return what to do."""
+        scope = self.where()
+        given = len(self.documents or ()) + len(self.deletes or ())
+        if given > limits.APPLY_DOCUMENTS.maximum:
+            raise LimitExceeded(
+                limits.APPLY_DOCUMENTS, "documents and deletes of one apply", given
+            )
+        request = Apply(
+            scope,
+            _documents(self.documents),
+            _deletes(self.deletes),
+            Message(self.message or ""),
+            Author(self.author or ""),
+            self.expect_revision,
+            bool(self.dry_run),
+            _idempotency_key(idempotency_key),
+        )
+        return WritePlan((Reach(*scope),), request, self.changes or "full")
+
+
+class RollbackBody(ScopedBody):
+    """A state of the same namespace to go back to."""
+
+    revision_id: RevisionField | None = None
+    checkpoint_name: CheckpointField | None = None
+    at: AtField | None = None
+    message: MessageField | None = None
+    author: AuthorField | None = None
+    expect_revision: ExpectField | None = None
+    dry_run: DryRunField | None = None
+    changes: ChangesField | None = None
+
+    def plan(self, idempotency_key: str | None = None, /) -> WritePlan:
+        """Return what to do; without a target, nothing changes."""
+        scope = self.where()
+        request = Reset(
+            scope,
+            selector_of(self.revision_id, self.checkpoint_name, self.at),
+            "rollback",
+            Message(self.message or ""),
+            Author(self.author or ""),
+            self.expect_revision,
+            bool(self.dry_run),
+            _idempotency_key(idempotency_key),
+        )
+        return WritePlan((Reach(*scope),), request, self.changes or "full")
+
+
+class RestoreBody(ScopedBody):
+    """A state, of this branch or another, to take over."""
+
+    from_revision: RevisionField | None = None
+    from_checkpoint: CheckpointField | None = None
+    from_branch: (
+        Annotated[str, Meta(description="Of this branch instead of the scope's.")]
+        | None
+    ) = None
+    from_at: AtField | None = None
+    message: MessageField | None = None
+    author: AuthorField | None = None
+    expect_revision: ExpectField | None = None
+    dry_run: DryRunField | None = None
+    changes: ChangesField | None = None
+
+    def plan(self, idempotency_key: str | None = None, /) -> WritePlan:
+        """Return what to do; without a source, nothing changes."""
+        scope = self.where()
+        source = selector_of(
+            self.from_revision,
+            self.from_checkpoint,
+            self.from_at,
+            self.from_branch,
+            "from_at",
+        )
+        request = Reset(
+            scope,
+            source,
+            "restore",
+            Message(self.message or ""),
+            Author(self.author or ""),
+            self.expect_revision,
+            bool(self.dry_run),
+            _idempotency_key(idempotency_key),
+        )
+        return WritePlan(_reach(scope, source), request, self.changes or "full")
+
+
+def _reach(scope: Scope, *selectors: Selector) -> tuple[Reach, ...]:
+    """Return the scope and every other branch that the selectors read."""
+    others = {s.branch for s in selectors if s.branch} - {scope.branch}
+    return (
+        Reach(*scope),
+        *(Reach(scope.namespace, branch) for branch in sorted(others)),
+    )
+
+
+class DiffBody(ScopedBody):
+    """Two states to compare.
+
+    Either ``from`` and ``to``, each the scope's head when not given; or the short
+    form, which compares the head with a revision, a checkpoint, or the head with
+    documents laid over it.
+    """
+
+    revision_id: RevisionField | None = None
+    checkpoint_name: CheckpointField | None = None
+    documents: list[DocumentBody] | None = None
+    deletes: list[str] | None = None
+    source: SelectorBody | None = field(default=None, name="from")
+    target: SelectorBody | None = field(default=None, name="to")
+    changes: ChangesField | None = None
+    limit: (
+        Annotated[int, Meta(description="At most so many changes; 0 for all.")] | None
+    ) = None
+    after: AfterField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> DiffPlan:
+        """Return what to compare."""
+        scope = self.where()
+        source = self.source.side() if self.source else Side()
+        target = self._target()
+        return DiffPlan(
+            _reach(scope, source.selector, target.selector),
+            scope,
+            source,
+            target,
+            self.changes or "full",
+            page_size(self.limit, 0, limits.STATE_PAGE_DOCUMENTS),
+            Key(self.after) if self.after else None,
+        )
+
+    def _target(self) -> Side:
+        short = bool(self.revision_id or self.checkpoint_name)
+        laid_over = bool(self.documents or self.deletes)
+        if self.source is not None or self.target is not None:
+            if short or laid_over:
+                raise InvalidValue(
+                    "from/to",
+                    "can't be combined with revision_id, checkpoint_name, documents or "
+                    "deletes; put those inside 'from' or 'to'",
+                )
+            return self.target.side() if self.target else Side()
+        if short and laid_over:
+            raise InvalidValue(
+                "documents",
+                "can't be combined with revision_id or checkpoint_name; use "
+                "'from': {'revision': …} and 'to': {'documents': […]}",
+            )
+        return Side(
+            selector_of(self.revision_id, self.checkpoint_name, None),
+            _documents(self.documents),
+            _deletes(self.deletes),
+        )
+
+
+class PutCheckpointBody(ScopedBody):
+    """A name for a revision, the branch's head when none is given."""
+
+    name: str = ""
+    description: (
+        Annotated[str, Meta(description="What the checkpoint is good for.")] | None
+    ) = None
+    author: AuthorField | None = None
+    replace: (
+        Annotated[bool, Meta(description="Move a checkpoint that exists.")] | None
+    ) = None
+    revision: RevisionField | None = None
+    at: AtField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
+        """Return what to do."""
+        scope = self.where()
+        request = PutCheckpoint(
+            scope,
+            _required(CheckpointName, self.name),
+            selector_of(self.revision, None, self.at),
+            Message(self.description or ""),
+            Author(self.author or ""),
+            bool(self.replace),
+        )
+        return RefPlan((Reach(*scope),), request)
+
+
+class DeleteCheckpointBody(Body):
+    """A checkpoint to delete; the revision it names stays."""
+
+    namespace: NamespaceField | None = None
+    name: str = ""
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
+        """Return what to do."""
+        namespace = namespace_of(self.namespace)
+        request = DeleteCheckpoint(namespace, _required(CheckpointName, self.name))
+        return RefPlan((Reach(namespace),), request)
+
+
+class CreateBranchBody(ScopedBody):
+    """A new branch at a state of the scope, its head when none is given."""
+
+    name: str = ""
+    from_revision: RevisionField | None = None
+    from_checkpoint: CheckpointField | None = None
+    from_at: AtField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
+        """Return what to do."""
+        scope = self.where()
+        name = _required(BranchName, self.name)
+        source = selector_of(
+            self.from_revision, self.from_checkpoint, self.from_at, at_field="from_at"
+        )
+        reach = (Reach(*scope), Reach(scope.namespace, name))
+        return RefPlan(reach, CreateBranch(scope, name, source))
+
+
+class DeleteBranchBody(Body):
+    """A branch to delete; checkpoints keep what they name."""
+
+    namespace: NamespaceField | None = None
+    name: str = ""
+    expect_revision: ExpectField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
+        """Return what to do."""
+        scope = Scope(namespace_of(self.namespace), _required(BranchName, self.name))
+        return RefPlan((Reach(*scope),), DeleteBranch(scope, self.expect_revision))
+
+
+class CollectBody(Body):
+    """How much history to keep."""
+
+    keep: (
+        Annotated[
+            int,
+            Meta(
+                description="The newest revisions of each branch that stay; 10 when 0 "
+                "or not given."
+            ),
+        ]
+        | None
+    ) = None
+    namespace: (
+        Annotated[str, Meta(description="Only of this one; all when not given.")] | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> CollectPlan:
+        """Return what to do."""
+        namespace = Namespace(self.namespace) if self.namespace else None
+        keep = self.keep or COLLECT_KEEP_DEFAULT
+        if keep < 0:
+            raise InvalidValue("keep", "must not be negative")
+        if keep > limits.GC_KEEP.maximum:
+            raise LimitExceeded(limits.GC_KEEP, "keep", keep)
+        return CollectPlan((Reach(namespace),), keep, namespace)
+
+
+def _required(kind: type[N], name: str) -> N:
+    """Return a name that has no default."""
+    if not name.strip():
+        raise InvalidValue("name", "is required")
+    return kind(name)

@@ -1,0 +1,115 @@
+"""What clients know of what they wrote: acknowledged, refused, or unknown.
+
+A ledger outlives the daemon, and is the only thing that says what the daemon's
+files must hold after a crash.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from st8.testing.checker import Read
+
+__all__ = ["Attempt", "Ledger"]
+
+Fate = Literal["unknown", "acknowledged", "refused"]
+Kind = Literal["apply", "rollback", "restore", "branch", "checkpoint"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A write that was sent, once or, with the same name, again.
+
+    Attributes:
+        name: Tells it from every other: its message, or the name that it makes.
+        kind: What it is.
+        namespace, branch: Where.
+        body: What was sent.
+        edits: Key → content, or None where it is deleted.
+        source: The revision that it goes back to or begins at.
+        called_ns: When it was first sent.
+        returned_ns: When it was answered.
+        fate: What is known of it.
+        answer: What was answered.
+    """
+
+    name: str
+    kind: Kind
+    namespace: str
+    branch: str
+    body: Mapping[str, Any]
+    edits: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    source: int | None = None
+    called_ns: int = 0
+    returned_ns: int | None = None
+    fate: Fate = "unknown"
+    answer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def revises(self) -> bool:
+        """Whether it makes a revision, and so has an idempotency key."""
+        return self.kind in {"apply", "rollback", "restore"}
+
+
+class Ledger:
+    """Everything that all clients did. Any thread may write to it.
+
+    Attributes:
+        attempts: Every write, by name.
+        reads: Every read that was answered.
+        faults: What a client saw that is wrong by itself.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.attempts: dict[str, Attempt] = {}
+        self.reads: list[Read] = []
+        self.faults: list[str] = []
+        self._lock = threading.Lock()
+        self._revisions: dict[tuple[str, str], list[int]] = {}
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that a write is about to be sent."""
+        if not attempt.called_ns:
+            attempt.called_ns = time.monotonic_ns()
+        with self._lock:
+            self.attempts[attempt.name] = attempt
+
+    def end(self, attempt: Attempt, status: int, answer: Mapping[str, Any]) -> None:
+        """Note the answer to a write."""
+        attempt.returned_ns = time.monotonic_ns()
+        attempt.answer = answer
+        with self._lock:
+            if status != 200:
+                attempt.fate = "refused"
+                if status >= 500:
+                    self.faults.append(f"{attempt.name}: answered {status}: {answer}")
+                return
+            attempt.fate = "acknowledged"
+            if attempt.kind == "branch":
+                scope = (attempt.namespace, attempt.name)
+                self._revisions[scope] = [int(answer["base_revision"])]
+            elif attempt.revises and not answer["noop"]:
+                scope = (attempt.namespace, attempt.branch)
+                self._revisions.setdefault(scope, []).append(int(answer["revision"]))
+
+    def saw(self, read: Read) -> None:
+        """Note the answer to a read."""
+        with self._lock:
+            self.reads.append(read)
+
+    def branches(self, namespace: str) -> list[str]:
+        """Return the branches that are known to be there."""
+        with self._lock:
+            return [branch for name, branch in self._revisions if name == namespace]
+
+    def revisions(self, namespace: str, branch: str) -> list[int]:
+        """Return revisions that are known to be in a branch's history."""
+        with self._lock:
+            return list(self._revisions.get((namespace, branch), ()))

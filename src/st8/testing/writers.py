@@ -1,0 +1,169 @@
+"""Clients that write without a pause, until the daemon is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from st8.testing.checker import Read
+from st8.testing.child import call
+from st8.testing.ledger import Attempt
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+    from random import Random  # noqa: TID251 - is handed one
+
+    from st8.testing.child import ChildDaemon
+    from st8.testing.ledger import Ledger
+
+__all__ = ["NAMESPACES", "Writer"]
+
+# Names that would alias if they were ever joined with a slash.
+NAMESPACES: Final = ("rig", "rig/main", "rig/a/b")
+_BRANCHES: Final = ("main", "main/x", "a/b")
+_KEYS: Final = tuple(f"services/service-{number:02d}.yaml" for number in range(24))
+_ROUTES: Final = {
+    "apply": "/v1/apply",
+    "rollback": "/v1/rollback",
+    "restore": "/v1/restore",
+    "branch": "/v1/branches",
+    "checkpoint": "/v1/checkpoints",
+}
+_RETRIES: Final = 0.5
+"""The share of unanswered writes that are sent again, with the same key."""
+
+
+class Writer:
+    """One client on one keep-alive connection.
+
+    What it does is decided by its chance alone, as far as the answers are the same.
+    """
+
+    def __init__(self, name: str, chance: Random, ledger: Ledger) -> None:
+        """Make a client that writes into ``ledger`` what it does."""
+        self._name = name
+        self._chance = chance
+        self._ledger = ledger
+        self._count = 0
+        self._unanswered: Attempt | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, daemon: ChildDaemon) -> None:
+        """Write to ``daemon`` from now on, in a thread of its own."""
+        self._thread = threading.Thread(
+            target=self._run, args=(daemon.connect(),), name=self._name
+        )
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the daemon's end has reached the client."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, connection: HTTPConnection) -> None:
+        try:
+            connection.connect()
+            while True:
+                self._step(connection)
+        except (OSError, HTTPException):
+            pass  # the daemon is gone; what was not answered stays unknown
+        finally:
+            connection.close()
+
+    def _step(self, connection: HTTPConnection) -> None:
+        attempt, self._unanswered = self._unanswered, None
+        again = attempt is not None and attempt.revises
+        if attempt is not None and again and self._chance.random() < _RETRIES:
+            self._send(connection, attempt)
+        elif self._chance.random() < 0.08:
+            self._read(connection)
+        else:
+            self._send(connection, self._next())
+
+    def _send(self, connection: HTTPConnection, attempt: Attempt) -> None:
+        self._ledger.begin(attempt)
+        self._unanswered = attempt
+        headers = {"Idempotency-Key": attempt.name} if attempt.revises else {}
+        route = _ROUTES[attempt.kind]
+        status, answer = call(connection, "POST", route, attempt.body, headers)
+        self._unanswered = None
+        self._ledger.end(attempt, status, answer)
+
+    def _read(self, connection: HTTPConnection) -> None:
+        namespace, branch = self._scope()
+        query = urlencode({"namespace": namespace, "branch": branch})
+        called_ns = time.monotonic_ns()
+        status, answer = call(connection, "GET", f"/v1/state?{query}")
+        if status != 200:
+            self._ledger.faults.append(f"a read was answered {status}: {answer}")
+            return
+        self._ledger.saw(
+            Read(
+                namespace,
+                branch,
+                answer["revision"],
+                called_ns,
+                time.monotonic_ns(),
+                answer["objects"],
+                name=f"read by {self._name}",
+            )
+        )
+
+    # --- what to write ---------------------------------------------------------
+
+    def _scope(self) -> tuple[str, str]:
+        namespace = self._chance.choice(NAMESPACES)
+        known = [*_BRANCHES, *self._ledger.branches(namespace)]
+        return namespace, self._chance.choice(known)
+
+    def _next(self) -> Attempt:
+        """Return the next write."""
+        self._count += 1
+        name = f"{self._name}-{self._count}"
+        namespace, branch = self._scope()
+        revisions = self._ledger.revisions(namespace, branch)
+        choice = self._chance.random()
+        if not revisions or choice < 0.8:
+            return self._apply(name, namespace, branch)
+        source = self._chance.choice(revisions)
+        scope = {"namespace": namespace, "branch": branch}
+        if choice < 0.87:
+            body = {"scope": scope, "revision_id": source, "message": name}
+            return Attempt(name, "rollback", namespace, branch, body, source=source)
+        if choice < 0.92:
+            target = self._chance.choice(self._ledger.branches(namespace))
+            body = {
+                "scope": {"namespace": namespace, "branch": target},
+                "from_branch": branch,
+                "from_revision": source,
+                "message": name,
+            }
+            return Attempt(name, "restore", namespace, target, body, source=source)
+        if choice < 0.95:
+            body = {"scope": scope, "name": name, "from_revision": source}
+            return Attempt(name, "branch", namespace, branch, body, source=source)
+        body = {"scope": scope, "name": name, "revision": source}
+        return Attempt(name, "checkpoint", namespace, branch, body, source=source)
+
+    def _apply(self, name: str, namespace: str, branch: str) -> Attempt:
+        edits: dict[str, str | None] = {}
+        for key in self._chance.sample(_KEYS, self._chance.randint(1, 4)):
+            filling = "x" * self._chance.randrange(200)
+            content = f"written by {name}\n{filling}\n"
+            edits[key] = None if self._chance.random() < 0.2 else content
+        body: dict[str, Any] = {
+            "scope": {"namespace": namespace, "branch": branch},
+            "documents": [
+                {"key": key, "content": content}
+                for key, content in edits.items()
+                if content is not None
+            ],
+            "deletes": [key for key, content in edits.items() if content is None],
+            "message": name,
+            "author": self._name,
+            "changes": "none",
+        }
+        return Attempt(name, "apply", namespace, branch, body, edits)
