@@ -8,6 +8,7 @@
     │   ├── InvalidValue          a field has a value that is not allowed
     │   ├── UnknownField          a field, parameter or setting nobody knows
     │   └── LimitExceeded         larger than a limit; names it
+    │       └── HeaderTooLarge
     ├── RequestTimeout          the request did not arrive in time
     ├── Refused                 who asks may not
     │   ├── Unauthenticated
@@ -20,6 +21,7 @@
     │   ├── BranchNotFound
     │   ├── CheckpointNotFound
     │   ├── RevisionNotFound
+    │   ├── NoRevisionAt          the branch is younger than the time
     │   ├── RevisionCollected     was there; garbage collection removed it
     │   └── KeyNotFound
     ├── Conflict                the store has moved on
@@ -119,12 +121,12 @@ class St8Error(Exception):
     retryable: ClassVar[bool] = False
     outcome: ClassVar[Outcome] = "none"
 
-    def __init__(self, detail: str, **fields: object) -> None:
+    def __init__(self, detail: str, /, **fields: object) -> None:
         """Make the error; ``fields`` become attributes."""
         super().__init__(detail)
+        self.__dict__.update(fields)
         self.detail = detail
         self.fields: dict[str, object] = fields
-        self.__dict__.update(fields)
 
     def problem(self) -> dict[str, object]:
         """Return the RFC 9457 problem object; ``detail`` comes first.
@@ -165,7 +167,7 @@ class St8Error(Exception):
             **{
                 name: value
                 for name, value in problem.items()
-                if name not in known and name.isidentifier() and name != "fields"
+                if name not in known and not hasattr(cls, name)
             },
         )
         return error

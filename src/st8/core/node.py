@@ -61,12 +61,13 @@ class Node:
         start = index * DIGEST_BYTES
         return Digest(self.digests[start : start + DIGEST_BYTES])
 
-    def children(self, start: int = 0) -> list[Digest]:
-        """Return the digests of all entries from ``start`` on."""
+    def children(self, start: int = 0, stop: int | None = None) -> list[Digest]:
+        """Return the digests of the entries from ``start`` to before ``stop``."""
         digests = self.digests
+        end = len(digests) if stop is None else stop * DIGEST_BYTES
         return [
             Digest(digests[at : at + DIGEST_BYTES])
-            for at in range(start * DIGEST_BYTES, len(digests), DIGEST_BYTES)
+            for at in range(start * DIGEST_BYTES, end, DIGEST_BYTES)
         ]
 
 

@@ -18,7 +18,8 @@ new nodes as values. In the costs below, n is the number of documents.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from st8.core.errors import LimitExceeded
 from st8.core.ids import DIGEST_BYTES, Digest, digest_of
@@ -41,6 +42,9 @@ __all__ = [
     "leaves",
     "prefix_end",
 ]
+
+
+_LEAVES_AT_ONCE: Final = 32
 
 
 class NodeSource(Protocol):
@@ -127,38 +131,29 @@ def count(
 
 
 def leaves(
-    source: NodeSource, root: Digest, start: bytes = b""
+    source: NodeSource, root: Digest, start: bytes = b"", end: bytes | None = None
 ) -> Iterator[tuple[list[bytes], list[Digest]]]:
-    """Yield keys and digests of all documents from ``start`` on, a leaf at a time.
+    """Yield keys and digests with ``start`` <= key < ``end``, a leaf at a time.
 
-    In key order; O(log n) to begin, and no more than a path in memory.
+    In key order; O(log n) to begin. Leaves are read one by one at first, then more
+    and more at once, up to 32.
     """
-    node = source.node(root)
-    if not node.level:
-        at = bisect_left(node.keys, start)
-        if at < len(node.keys):
-            yield node.keys[at:], node.children(at)
-        return
-    at = max(0, bisect_right(node.keys, start) - 1)
-    if node.level > 1:
-        for child in node.children(at):
-            yield from leaves(source, child, start)
-        return
-    for leaf in source.nodes(node.children(at)):
-        at = bisect_left(leaf.keys, start)
-        if at < len(leaf.keys):
-            yield leaf.keys[at:], leaf.children(at)
+    digests = _leaf_digests(source, root, start, end)
+    batch = 1
+    while wanted := list(islice(digests, batch)):
+        for leaf in source.nodes(wanted):
+            at = bisect_left(leaf.keys, start)
+            stop = len(leaf.keys) if end is None else bisect_left(leaf.keys, end)
+            if at < stop:
+                yield leaf.keys[at:stop], leaf.children(at, stop)
+        batch = min(2 * batch, _LEAVES_AT_ONCE)
 
 
 def items(
     source: NodeSource, root: Digest, start: bytes = b"", end: bytes | None = None
 ) -> Iterator[tuple[bytes, Digest]]:
     """Yield (key, content digest) with ``start`` <= key < ``end``, in key order."""
-    for keys, digests in leaves(source, root, start):
-        if end is not None and keys[-1] >= end:
-            stop = bisect_left(keys, end)
-            yield from zip(keys[:stop], digests, strict=False)
-            return
+    for keys, digests in leaves(source, root, start, end):
         yield from zip(keys, digests, strict=True)
 
 
@@ -224,6 +219,23 @@ def edit(
 
 def _by_key(edit: tuple[bytes, _Entry | None]) -> bytes:
     return edit[0]
+
+
+def _leaf_digests(
+    source: NodeSource, root: Digest, start: bytes, end: bytes | None
+) -> Iterator[Digest]:
+    """Yield the digests of the leaves that may hold keys in [start, end)."""
+    node = source.node(root)
+    if not node.level:
+        yield root
+        return
+    at = max(0, bisect_right(node.keys, start) - 1)
+    stop = len(node.keys) if end is None else bisect_left(node.keys, end)
+    for child in node.children(at, stop):
+        if node.level == 1:
+            yield child
+        else:
+            yield from _leaf_digests(source, child, start, end)
 
 
 def _rank(source: NodeSource, root: Digest, key: bytes) -> int:
@@ -306,11 +318,13 @@ class _Place(NamedTuple):
     """A node of the old tree at some level.
 
     Attributes:
+        digest: Its digest.
         node: The node.
         end: The first key of the next node at this level; None for the last.
         first: True when no node at this level is before it.
     """
 
+    digest: Digest
     node: Node
     end: bytes | None
     first: bool
@@ -322,7 +336,7 @@ class _Run:
     Attributes:
         first: True when the run begins with the first node of its level.
         end: The first key after it; None at the end of the level.
-        old: The first key of each old node, with what the level above holds.
+        old: The first key of each old node, and the node's digest.
         keys, entries: What the run holds now.
         undecided: Keys that may or may not begin a node: new ones, and those that
             began one. All others never did and never will.
@@ -333,7 +347,7 @@ class _Run:
     def __init__(self, place: _Place) -> None:
         self.first = place.first
         self.end: bytes | None = None
-        self.old: dict[bytes, None] = {}
+        self.old: dict[bytes, Digest] = {}
         self.keys: list[bytes] = []
         self.entries: list[_Entry] = []
         self.undecided: set[bytes] = set()
@@ -344,6 +358,7 @@ class _Editor:
 
     def __init__(self, source: NodeSource, root: Digest) -> None:
         self._source = source
+        self._root = root
         self.top = source.node(root)
         self.made: dict[Digest, NewNode] = {}
         self.differences: list[Difference] = []
@@ -369,7 +384,7 @@ class _Editor:
                 if run is not None:
                     self._cut(level, run, above)
                 run = _Run(place)
-            self._merge(run, place.node, place.end, group)
+            self._merge(run, place, group)
         if run is not None:
             self._cut(level, run, above)
         return sorted(above.items(), key=_by_key)
@@ -379,7 +394,14 @@ class _Editor:
 
         Builds levels until one node is left, then drops roots with one child.
         """
-        entries = [(key, entry) for key, entry in edits if entry is not None]
+        above = dict(edits)
+        if self.top.keys:
+            above.setdefault(self.top.keys[0], _Entry(self._root, self.top.count))
+        entries = [
+            (key, entry)
+            for key, entry in sorted(above.items(), key=_by_key)
+            if entry is not None
+        ]
         level = self.top.level
         while len(entries) > 1:
             level += 1
@@ -403,26 +425,29 @@ class _Editor:
 
     def _find(self, level: int, key: bytes) -> _Place:
         """Return the old node at ``level`` where ``key`` is or would be."""
-        node = self.top
-        end = None
-        first = True
-        while node.level > level:
-            index = max(0, bisect_right(node.keys, key) - 1)
-            first = first and index == 0
-            if index + 1 < len(node.keys):
-                end = node.keys[index + 1]
-            node = self._source.node(node.digest_at(index))
-        return _Place(node, end, first)
+        place = _Place(self._root, self.top, None, first=True)
+        while place.node.level > level:
+            place = self._below(place, bisect_right(place.node.keys, key) - 1)
+        return place
 
     def _before(self, level: int, key: bytes) -> _Place:
         """Return the last old node at ``level`` that begins before ``key``."""
-        node = self.top
-        first = True
-        while node.level > level:
-            index = bisect_left(node.keys, key) - 1
-            first = first and index == 0
-            node = self._source.node(node.digest_at(index))
-        return _Place(node, key, first)
+        place = _Place(self._root, self.top, None, first=True)
+        while place.node.level > level:
+            place = self._below(place, bisect_left(place.node.keys, key) - 1)
+        return place
+
+    def _below(self, place: _Place, index: int) -> _Place:
+        """Return the child of a place, the first one for an index below 0."""
+        index = max(0, index)
+        keys = place.node.keys
+        digest = place.node.digest_at(index)
+        return _Place(
+            digest,
+            self._source.node(digest),
+            keys[index + 1] if index + 1 < len(keys) else place.end,
+            first=place.first and index == 0,
+        )
 
     def _replace(
         self, node: Node, edits: _Edits, above: dict[bytes, _Entry | None]
@@ -459,11 +484,12 @@ class _Editor:
         self._replaced[keys[0]] = new
         return True
 
-    def _merge(self, run: _Run, node: Node, end: bytes | None, edits: _Edits) -> None:
-        """Append ``node`` to the run, with ``edits`` made in it."""
-        run.end = end
+    def _merge(self, run: _Run, place: _Place, edits: _Edits) -> None:
+        """Append the place's node to the run, with ``edits`` made in it."""
+        node = place.node
+        run.end = place.end
         if node.keys:
-            run.old[node.keys[0]] = None
+            run.old[node.keys[0]] = place.digest
             run.undecided.add(node.keys[0])
         at = 0
         for key, entry in edits:
@@ -508,15 +534,20 @@ class _Editor:
                 entry = above[first]
                 if entry is not None:
                     del self.made[entry.digest]
+                place = place._replace(node=replaced)
             head = _Run(place)
-            self._merge(head, replaced or place.node, place.end, [])
+            self._merge(head, place, [])
             head.old.update(run.old)
             head.keys += run.keys
             head.entries += run.entries
             head.undecided |= run.undecided
             run = head
-        above.update(run.old)
-        above.update(self._build(level, run.keys, run.entries, run.undecided))
+        above.update(dict.fromkeys(run.old))
+        for key, entry in self._build(level, run.keys, run.entries, run.undecided):
+            if run.old.get(key) == entry.digest:
+                del above[key], self.made[entry.digest]
+            else:
+                above[key] = entry
 
     def _build(
         self,

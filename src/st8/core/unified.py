@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Block", "differing_blocks", "split_lines", "unified_diff"]
+__all__ = ["Block", "differing_blocks", "has_no_lines", "split_lines", "unified_diff"]
 
 _STEPS_MAX = 4_000_000
 """Inner steps that one diff may take: a second or two of pure Python."""
@@ -57,35 +57,50 @@ class Block(NamedTuple):
 
 
 def unified_diff(
-    key: str, before: str | None, after: str | None, *, context: int = 3
+    key: str,
+    before: str | None,
+    after: str | None,
+    *,
+    context: int = 3,
+    headed: bool = False,
 ) -> str:
     r"""Return the unified diff of a document's two contents.
 
     ``None`` stands for a document that is not there and is named ``/dev/null``.
     Equal contents give ``""``. An empty document that is made or deleted has no
-    lines to show; it is written as git writes it, which ``patch`` understands.
+    lines to show (:func:`has_no_lines`); it is written as git writes it, which
+    ``patch`` understands.
 
     Args:
         key: The document's key, for the two header lines.
         before: Its earlier content.
         after: Its later content.
         context: Equal lines shown around each change.
+        headed: Begin with git's header. A diff that follows one without lines
+            must, or ``patch`` takes the two for one.
     """
     if before == after:
         return ""
     name = _header_name(key)
-    if not before and not after:
-        name = _quoted(key) if name.endswith("\t") else name
-        mode, ids = (
-            ("deleted", f"{_EMPTY_BLOB}..{_NO_BLOB}")
-            if after is None
-            else ("new", f"{_NO_BLOB}..{_EMPTY_BLOB}")
-        )
-        return f"diff --git {name} {name}\n{mode} file mode 100644\nindex {ids}\n"
+    git_name = _quoted(key) if name.endswith("\t") else name
+    head = f"diff --git {git_name} {git_name}\n"
+    if before is None:
+        head += "new file mode 100644\n"
+    elif after is None:
+        head += "deleted file mode 100644\n"
+    if has_no_lines(before, after):
+        ids = (_NO_BLOB, _EMPTY_BLOB) if before is None else (_EMPTY_BLOB, _NO_BLOB)
+        return f"{head}index {'..'.join(ids)}\n"
     source = _ABSENT if before is None else name
     target = _ABSENT if after is None else name
     hunks = _hunks(split_lines(before or ""), split_lines(after or ""), context)
-    return f"--- {source}\n+++ {target}\n" + "".join(hunks)
+    names = f"--- {source}\n+++ {target}\n"
+    return (head if headed else "") + names + "".join(hunks)
+
+
+def has_no_lines(before: str | None, after: str | None) -> bool:
+    """Return whether the diff of two different contents has no lines to show."""
+    return not before and not after
 
 
 def split_lines(text: str) -> list[str]:

@@ -142,7 +142,8 @@ class MemoryStore:
             _compare(self._branches, batch.branches)
             _compare(self._checkpoints, batch.checkpoints)
             for digest, data in batch.objects.items():
-                self._objects[digest] = (batch.epoch, data)
+                stored = self._objects.get(digest, (0, data))[1]
+                self._objects[digest] = (batch.epoch, stored)
             for name, (_, new) in batch.namespaces.items():
                 self._last[name] = new
             for name, records in batch.revisions.items():

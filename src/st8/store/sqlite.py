@@ -13,7 +13,7 @@ import threading
 import time
 from array import array
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
 
 import apsw
 
@@ -58,9 +58,18 @@ _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
 _ANSWERS_FORGOTTEN: Final = 64
 """Expired answers deleted by a commit that adds some."""
-_LAST: Final = "\U0010ffff"
+_LAST_CHARACTER: Final = "\U0010ffff"
+_FIRST_SURROGATE: Final = 0xD800
+_LAST_SURROGATE: Final = 0xDFFF
 
 _NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
+
+
+class _Reader(NamedTuple):
+    """A thread's read connection, and the lock that it holds while it reads."""
+
+    connection: Connection
+    busy: threading.Lock
 
 
 @final
@@ -86,7 +95,7 @@ class SqliteStore:
         self._vfs = vfs
         self._write_lock = threading.Lock()
         self._readers_lock = threading.Lock()
-        self._readers: list[Connection] = []
+        self._readers: list[_Reader] = []
         self._local = threading.local()
         self._fenced: str | None = None
         self._closed = False
@@ -107,6 +116,8 @@ class SqliteStore:
 
     def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
+        if not digests:
+            return {}
         wanted = {digest_prefix(digest): digest for digest in digests}
         # apsw does not say what its buffers are made of.
         prefixes = apsw.carray(array("q", wanted))  # pyright: ignore[reportUnknownMemberType]
@@ -139,10 +150,11 @@ class SqliteStore:
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
+        where, values = _names(prefix, after)
         rows = self._rows(
-            "SELECT name, last_revision FROM namespaces WHERE name >= ? AND name > ? "
-            "AND name < ? ORDER BY name LIMIT ?",
-            *_range(prefix, after),
+            "SELECT name, last_revision FROM namespaces "
+            f"WHERE {where} ORDER BY name LIMIT ?",
+            *values,
             limit,
         )
         return [NamespaceInfo(*row) for row in rows]
@@ -161,12 +173,12 @@ class SqliteStore:
         self, namespace: Namespace, prefix: str, after: str, limit: int
     ) -> Sequence[Branch]:
         """See :class:`~st8.core.ports.Store`."""
+        where, values = _names(prefix, after)
         rows = self._rows(
             "SELECT name, base, head, head_digest FROM branches "
-            f"WHERE namespace = {_NAMESPACE} AND name >= ? AND name > ? AND name < ? "
-            "ORDER BY name LIMIT ?",
+            f"WHERE namespace = {_NAMESPACE} AND {where} ORDER BY name LIMIT ?",
             namespace,
-            *_range(prefix, after),
+            *values,
             limit,
         )
         return [Branch(*row) for row in rows]
@@ -187,12 +199,13 @@ class SqliteStore:
         self, namespace: Namespace, prefix: str, after: str, limit: int
     ) -> Sequence[Checkpoint]:
         """See :class:`~st8.core.ports.Store`."""
+        where, values = _names(prefix, after)
         rows = self._rows(
             "SELECT name, revision, digest, branch, description, author, time_ns "
-            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND name >= ? "
-            "AND name > ? AND name < ? ORDER BY name LIMIT ?",
+            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND {where} "
+            "ORDER BY name LIMIT ?",
             namespace,
-            *_range(prefix, after),
+            *values,
             limit,
         )
         return [Checkpoint(*row) for row in rows]
@@ -298,8 +311,10 @@ class SqliteStore:
             if self._closed:
                 return
             self._closed = True
-            for connection in (*self._readers, self._writer):
-                connection.close()
+            for reader in self._readers:
+                with reader.busy:
+                    reader.connection.close()
+            self._writer.close()
             self._lock.release()
 
     # --- connections ---------------------------------------------------------
@@ -353,23 +368,26 @@ class SqliteStore:
     def _reading(self) -> Generator[Connection]:
         """Give this thread's read connection; turn its errors into ours."""
         try:
-            connection: Connection | None = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = self._open_reader()
-            yield connection
+            reader: _Reader | None = getattr(self._local, "reader", None)
+            if reader is None:
+                reader = self._open_reader()
+            with reader.busy:
+                if self._closed:
+                    raise StorageFailed("the store is closed")
+                yield reader.connection
         except apsw.CorruptError as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
 
-    def _open_reader(self) -> Connection:
+    def _open_reader(self) -> _Reader:
         with self._readers_lock:
             if self._closed:
                 raise StorageFailed("the store is closed")
-            connection = self._connect(apsw.SQLITE_OPEN_READONLY)
-            self._readers.append(connection)
-        self._local.connection = connection
-        return connection
+            reader = _Reader(self._connect(apsw.SQLITE_OPEN_READONLY), threading.Lock())
+            self._readers.append(reader)
+        self._local.reader = reader
+        return reader
 
     def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
         with self._reading() as connection:
@@ -435,9 +453,18 @@ class SqliteStore:
         return True
 
 
-def _range(prefix: str, after: str) -> tuple[str, str, str]:
-    """Return the bounds (>=, >, <) of a page of names."""
-    return prefix, after, prefix + _LAST
+def _names(prefix: str, after: str) -> tuple[str, list[str]]:
+    """Return the condition, and its values, of a page of names."""
+    conditions, values = ["name >= ?", "name > ?"], [prefix, after]
+    # The first name after all that have the prefix: its last character counted up.
+    stem = prefix.rstrip(_LAST_CHARACTER)
+    if stem:
+        following = ord(stem[-1]) + 1
+        if following == _FIRST_SURROGATE:
+            following = _LAST_SURROGATE + 1
+        conditions.append("name < ?")
+        values.append(stem[:-1] + chr(following))
+    return " AND ".join(conditions), values
 
 
 def _put_object(writer: Connection, digest: Digest, data: bytes, epoch: int) -> None:
@@ -477,43 +504,28 @@ def _compare_and_set(writer: Connection, batch: Batch) -> None:
                 (namespace, last),
             )
         _expect_one(writer)
-    for (namespace, name), (branch, new_branch) in batch.branches.items():
-        if new_branch is None:
+    for (namespace, _), (branch, new_branch) in batch.branches.items():
+        if branch is not None:
             writer.execute(
-                f"DELETE FROM branches WHERE namespace = {_NAMESPACE} AND name = ? "
-                "AND head = ?",
-                (namespace, name, branch.head if branch else 0),
+                f"DELETE FROM branches WHERE namespace = {_NAMESPACE} "
+                "AND (name, base, head, head_digest) = (?, ?, ?, ?)",
+                (namespace, *branch),
             )
-        elif branch is None:
+            _expect_one(writer)
+        if new_branch is not None:
             writer.execute(
                 "INSERT INTO branches (namespace, name, base, head, head_digest) "
                 f"VALUES ({_NAMESPACE}, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (namespace, *new_branch),
             )
-        else:
-            writer.execute(
-                "UPDATE branches SET base = ?, head = ?, head_digest = ? "
-                f"WHERE namespace = {_NAMESPACE} AND name = ? AND head = ?",
-                (
-                    new_branch.base,
-                    new_branch.head,
-                    new_branch.head_digest,
-                    namespace,
-                    name,
-                    branch.head,
-                ),
-            )
-        _expect_one(writer)
-    _compare_and_set_checkpoints(writer, batch)
-
-
-def _compare_and_set_checkpoints(writer: Connection, batch: Batch) -> None:
-    for (namespace, name), (checkpoint, new) in batch.checkpoints.items():
+            _expect_one(writer)
+    for (namespace, _), (checkpoint, new) in batch.checkpoints.items():
         if checkpoint is not None:
             writer.execute(
-                f"DELETE FROM checkpoints WHERE namespace = {_NAMESPACE} "
-                "AND name = ? AND revision = ? AND time_ns = ?",
-                (namespace, name, checkpoint.revision, checkpoint.time_ns),
+                f"DELETE FROM checkpoints WHERE namespace = {_NAMESPACE} AND "
+                "(name, revision, digest, branch, description, author, time_ns) = "
+                "(?, ?, ?, ?, ?, ?, ?)",
+                (namespace, *checkpoint),
             )
             _expect_one(writer)
         if new is not None:
