@@ -56,16 +56,14 @@ class Objects:
         Raises:
             Corrupt: It is missing or does not match its digest.
         """
-        node = self.cached_nodes.get(digest)
+        node = self._cached(digest)
         if node is not None:
             return node
-        if digest == EMPTY_ROOT:
-            return EMPTY
         return self._enter(digest, self._read([digest])[digest])
 
     def nodes(self, digests: Sequence[Digest]) -> list[Node]:
         """Return nodes in the order of ``digests``; see :meth:`node`."""
-        found = {digest: self.cached_nodes.get(digest) for digest in digests}
+        found = {digest: self._cached(digest) for digest in digests}
         missing = [digest for digest, node in found.items() if node is None]
         if missing:
             for digest, data in self._read(missing).items():
@@ -106,6 +104,10 @@ class Objects:
             self.cached_nodes.put(digest, new.node, _node_cost(new.node))
         for digest, data in contents.items():
             self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+
+    def _cached(self, digest: Digest) -> Node | None:
+        node = self.cached_nodes.get(digest)
+        return EMPTY if node is None and digest == EMPTY_ROOT else node
 
     def _enter(self, digest: Digest, data: bytes) -> Node:
         node = decode(data)

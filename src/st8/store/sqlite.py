@@ -321,6 +321,8 @@ class SqliteStore:
 
     def _open_writer(self, directory: Path) -> Connection:
         try:
+            # For the owner alone; SQLite gives its other files the same mode.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
             try:
                 schema.prepare(writer)
