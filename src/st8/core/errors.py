@@ -5,6 +5,7 @@
     St8Error
     ├── InvalidInput            the request can't be right as it stands
     │   ├── MalformedRequest      not even well-formed
+    │   ├── UnsupportedMedia      a body in an encoding that is not read
     │   ├── InvalidValue          a field has a value that is not allowed
     │   ├── UnknownField          a field, parameter or setting nobody knows
     │   └── LimitExceeded         larger than a limit; names it
@@ -100,6 +101,7 @@ __all__ = [
     "Unavailable",
     "UnknownField",
     "Unreachable",
+    "UnsupportedMedia",
 ]
 
 Outcome = Literal["none", "unknown"]
@@ -191,6 +193,14 @@ class MalformedRequest(InvalidInput):
     code = "malformed_request"
     title = "Malformed request"
     http_status = 400
+
+
+class UnsupportedMedia(InvalidInput):
+    """The body is in an encoding that is not read."""
+
+    code = "unsupported_media"
+    title = "Unsupported media"
+    http_status = 415
 
 
 class InvalidValue(InvalidInput):
@@ -692,6 +702,7 @@ _BY_STATUS: dict[int, type[St8Error]] = {
     404: NotFound,
     409: Conflict,
     413: LimitExceeded,
+    415: UnsupportedMedia,
     422: InvalidInput,
     503: Unavailable,
     507: StorageFull,

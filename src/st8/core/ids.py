@@ -18,6 +18,7 @@ from st8.core.errors import InvalidValue, LimitExceeded
 __all__ = [
     "DEFAULT_BRANCH",
     "DEFAULT_NAMESPACE",
+    "DIGEST_BYTES",
     "Author",
     "BranchName",
     "CheckpointName",
@@ -30,6 +31,7 @@ __all__ = [
     "Scope",
     "digest_of",
     "digest_prefix",
+    "utf8",
 ]
 
 Digest = NewType("Digest", bytes)

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["ALL", "Limit"]
+__all__ = [
+    "ALL",
+    "CONTENT_BYTES",
+    "IDEMPOTENCY_SECONDS",
+    "KEY_BYTES",
+    "NAME_BYTES",
+    "NODE_ENTRIES",
+    "TREE_LEVEL",
+    "Limit",
+]
 
 
 class Limit(NamedTuple):
@@ -142,6 +151,16 @@ PENDING_BYTES = Limit(
     "pending_bytes_max",
     256 * 1024 * 1024,
     "Bytes of the writes that wait; beyond it the daemon says overloaded.",
+)
+PIPELINED = Limit(
+    "pipelined_max",
+    64,
+    "Requests of one connection that wait behind the one being answered.",
+)
+BODIES_BYTES = Limit(
+    "bodies_bytes_max",
+    512 * 1024 * 1024,
+    "Bodies of all requests that are being answered; 25 of the largest.",
 )
 GC_KEEP = Limit(
     "gc_keep_max",

@@ -20,7 +20,15 @@ from st8.core.errors import Corrupt
 from st8.core.ids import DIGEST_BYTES, Digest, digest_of
 from st8.core.limits import TREE_LEVEL
 
-__all__ = ["EMPTY", "EMPTY_ROOT", "Node", "decode", "encode", "level_of"]
+__all__ = [
+    "EMPTY",
+    "EMPTY_ROOT",
+    "Node",
+    "decode",
+    "digests_offset",
+    "encode",
+    "level_of",
+]
 
 TAG: Final = b"\xffN1"
 _HEADER_BYTES: Final = len(TAG) + 1
@@ -74,16 +82,16 @@ class Node:
 def encode(node: Node) -> bytes:
     """Return the canonical bytes of ``node``.
 
-    Tag, level (one byte), number of entries, length of each key, the keys, the
-    digests, and above the leaves the count of each entry. Numbers are LEB128.
+    Tag, level (one byte), number of entries, length of each key, above the leaves
+    the count of each entry, the keys, and last the digests. Numbers are LEB128.
     """
     keys = node.keys
     lengths = list(map(len, keys))
     parts = [TAG, bytes((node.level,)), varint.encode(len(keys)), _integers(lengths)]
-    parts += keys
-    parts.append(node.digests)
     if node.counts is not None:
         parts.append(_integers(node.counts))
+    parts += keys
+    parts.append(node.digests)
     return b"".join(parts)
 
 
@@ -99,18 +107,28 @@ def decode(data: bytes) -> Node:
         level = data[len(TAG)]
         size, at = varint.decode(data, _HEADER_BYTES)
         lengths, at = _read_integers(data, at, size)
-        keys = [data[a:b] for a, b in pairwise(accumulate(lengths, initial=at))]
-        at += sum(lengths)
-        digests = data[at : at + DIGEST_BYTES * size]
-        at += DIGEST_BYTES * size
         counts = None
         if level:
             counts, at = _read_integers(data, at, size)
+        keys = [data[a:b] for a, b in pairwise(accumulate(lengths, initial=at))]
+        at += sum(lengths)
+        digests = data[at:]
     except IndexError:
         raise Corrupt("a tree node ends too early") from None
-    if at != len(data):
+    if len(digests) != DIGEST_BYTES * size or at > len(data):
         raise Corrupt("a tree node has the wrong length")
     return Node(level, keys, digests, counts)
+
+
+def digests_offset(data: bytes) -> int:
+    """Return where the digests begin in a node's bytes; 0 if it is no node.
+
+    They are noise to a compressor; what stands before them is text.
+    """
+    if data[: len(TAG)] != TAG:
+        return 0
+    size, _ = varint.decode(data, _HEADER_BYTES)
+    return max(0, len(data) - DIGEST_BYTES * size)
 
 
 @lru_cache(maxsize=1 << 15)

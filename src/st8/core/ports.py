@@ -68,13 +68,13 @@ class Answer(NamedTuple):
     Attributes:
         request: SHA-256 of the request, to tell a retry from another request.
         revision: The head after it.
-        before: The head before it; the same number for a no-op.
+        noop: Nothing was changed.
         expires_ns: When it may be forgotten.
     """
 
     request: Digest
     revision: RevisionNumber
-    before: RevisionNumber
+    noop: bool
     expires_ns: int
 
 
@@ -166,8 +166,15 @@ class Store(Protocol):
         """Whether nobody else can write to it, so that refs may be remembered."""
         ...
 
-    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
-        """Return the bytes of those objects that are there, unchecked."""
+    def objects(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
+        """Return the bytes of those objects that are there, unchecked.
+
+        With ``size_max`` it may stop after the one with which the sizes pass that
+        many bytes, so a long list can be read in pieces of a bounded size; at least
+        the first one of the list that is there is returned.
+        """
         ...
 
     def namespace(self, name: Namespace) -> NamespaceState:

@@ -32,9 +32,12 @@ __all__ = [
     "Branch",
     "Checkpoint",
     "Kind",
+    "Link",
     "NamespaceInfo",
     "Parent",
     "Revision",
+    "decode",
+    "encode",
     "format_time",
     "make_revision",
     "parse_time",
@@ -51,6 +54,13 @@ _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
 )
+
+
+class Link(NamedTuple):
+    """A revision that another one names, and the digest that proves it."""
+
+    number: RevisionNumber
+    digest: Digest
 
 
 class Parent(NamedTuple):
@@ -80,8 +90,8 @@ class Revision(NamedTuple):
         time_ns: When, in nanoseconds since 1970-01-01 UTC; never before a parent's.
         depth: How many revisions a walk along first parents meets from here, this
             one included.
-        skip: The number of an ancestor further back, so that such a walk can take
-            long steps; 0 when there is no parent. See :func:`make_revision`.
+        skip: An ancestor further back, so that such a walk can take long steps;
+            None when there is no parent. See :func:`make_revision`.
         digest: SHA-256 of the canonical bytes of all the above.
     """
 
@@ -94,8 +104,13 @@ class Revision(NamedTuple):
     author: Author
     time_ns: int
     depth: int
-    skip: RevisionNumber
+    skip: Link | None
     digest: Digest
+
+    @property
+    def link(self) -> Link:
+        """What another revision names this one by."""
+        return Link(self.number, self.digest)
 
     @property
     def parent_root(self) -> Digest:
@@ -114,12 +129,15 @@ class Branch(NamedTuple):
     Attributes:
         name: Its name in the namespace.
         base: The revision it was made from, 0 for none; never changes.
+        since: The newest number of the namespace when it was made; every revision
+            of its name above it is its own, not that of an earlier branch.
         head: The revision it points at.
         head_digest: That revision's digest.
     """
 
     name: BranchName
     base: RevisionNumber
+    since: RevisionNumber
     head: RevisionNumber
     head_digest: Digest
 
@@ -174,11 +192,11 @@ def make_revision(
     """
     parents: tuple[Parent, ...] = ()
     depth = 1
-    skip = RevisionNumber(0)
+    skip: Link | None = None
     if parent is not None:
         parents = (Parent(parent.number, parent.digest, parent.root),)
         depth = parent.depth + 1
-        skip = parent.number
+        skip = parent.link
         time_ns = max(time_ns, parent.time_ns)
         if parent_skip is not None and parent_skip.skip:
             first = parent.depth - parent_skip.depth
@@ -224,11 +242,15 @@ def encode(revision: Revision) -> bytes:
         bytes((_KINDS.index(revision.kind),)),
         revision.time_ns.to_bytes(_TIME_BYTES, "big"),
         varint.encode(revision.depth),
-        varint.encode(revision.skip),
         varint.encode(len(revision.parents)),
     ]
     for parent in revision.parents:
         parts += (varint.encode(parent.number), parent.digest, parent.root)
+    if revision.skip is not None:
+        # Half of all skips lead to the parent, whose digest stands here already.
+        parts.append(varint.encode(revision.skip.number))
+        if revision.skip.number != revision.parent_number:
+            parts.append(revision.skip.digest)
     parts.append(revision.root)
     for text in (*revision.scope, revision.author, revision.message):
         data = text.encode()
@@ -250,7 +272,6 @@ def decode(data: bytes) -> Revision:
         kind = _KINDS[reader.take(1)[0]]
         time_ns = int.from_bytes(reader.take(_TIME_BYTES), "big")
         depth = reader.integer()
-        skip = RevisionNumber(reader.integer())
         parents = tuple(
             Parent(
                 RevisionNumber(reader.integer()),
@@ -259,6 +280,7 @@ def decode(data: bytes) -> Revision:
             )
             for _ in range(reader.integer())
         )
+        skip = _read_skip(reader, parents[0]) if parents else None
         root = Digest(reader.take(DIGEST_BYTES))
         # These were checked when the revision was made; the digest vouches for them.
         scope = Scope(
@@ -283,6 +305,13 @@ def decode(data: bytes) -> Revision:
         skip,
         digest_of(data),
     )
+
+
+def _read_skip(reader: _Reader, parent: Parent) -> Link:
+    number = RevisionNumber(reader.integer())
+    if number == parent.number:
+        return Link(number, parent.digest)
+    return Link(number, Digest(reader.take(DIGEST_BYTES)))
 
 
 class _Reader:

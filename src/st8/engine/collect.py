@@ -80,12 +80,13 @@ def _remove_revisions(
     store: Store, refs: Refs, committer: Committer, namespace: Namespace, keep: int
 ) -> int:
     """Delete the revisions of a namespace that are not kept; return how many."""
+    # Read first: what is made from now on is not looked at.
+    last = store.namespace(namespace).last_revision
     kept = _referred_to(store, namespace)
     for branch in _branches_heads(store, namespace):
         head = refs.revision(namespace, branch)
         if head is not None:
             kept.update(revision.number for revision in history(refs, head, keep))
-    last = store.namespace(namespace).last_revision
     old = [n for n in _numbers(store, namespace) if n <= last and n not in kept]
     removed = 0
 

@@ -11,10 +11,18 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core import limits
-from st8.core.errors import Conflict, InternalError, Overloaded, ShuttingDown, St8Error
+from st8.core.errors import (
+    Conflict,
+    InternalError,
+    OutcomeUnknown,
+    Overloaded,
+    ShuttingDown,
+    St8Error,
+)
 from st8.core.ports import Stale
 from st8.engine.draft import Draft
 from st8.engine.requests import Apply, DeleteCheckpoint, WriteRequest
@@ -165,11 +173,17 @@ class Committer:
         except St8Error as error:
             answers = [error] * len(batch)
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            failure = InternalError(f"{type(error).__name__} while committing")
+            # Nobody knows how far it came.
+            failure = OutcomeUnknown(
+                f"a fault in st8d while it committed ({type(error).__name__}): it may "
+                "or may not have been done. Look at the branch, or try again with the "
+                "same idempotency key"
+            )
             failure.__cause__ = error
             answers = [failure] * len(batch)
         for waiting, answer in zip(batch, answers, strict=True):
-            waiting.done(answer)
+            with suppress(Exception):  # who can't be told must not harm the others
+                waiting.done(answer)
 
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
         for _ in range(_ATTEMPTS):
@@ -199,6 +213,12 @@ class Committer:
             return write(draft, self._objects, request)
         except St8Error as error:
             return error
+        except Stale:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault harms no other request
+            failure = InternalError(f"{type(error).__name__} while preparing a write")
+            failure.__cause__ = error
+            return failure
 
     def _epoch(self, batch: list[_Waiting]) -> int:
         """Return the collection epoch that the batch is prepared in."""

@@ -94,6 +94,14 @@ class Draft:
         new = self._new.get((namespace, number))
         return self._refs.revision(namespace, number) if new is None else new
 
+    def is_proven(self, revision: Revision) -> bool:
+        """Return whether the revision's digest is known to stand in the chain."""
+        return self._refs.is_proven(revision)
+
+    def prove(self, revision: Revision) -> None:
+        """Note that a ref or a later revision names this one by its digest."""
+        self._refs.prove(revision)
+
     # --- writes --------------------------------------------------------------
 
     def revise(
@@ -115,7 +123,9 @@ class Draft:
             number,
             scope,
             parent,
-            self.revision(namespace, parent.skip) if parent is not None else None,
+            self.revision(namespace, parent.skip.number)
+            if parent is not None and parent.skip is not None
+            else None,
             root=root,
             kind=kind,
             message=message,
@@ -129,11 +139,14 @@ class Draft:
         self.batch.revisions.setdefault(namespace, []).append(Record(number, data))
         self._last[namespace] = number
         self._new[namespace, number] = revision
-        base = RevisionNumber(0) if branch is None else branch.base
+        if branch is None:
+            branch = Branch(
+                scope.branch, RevisionNumber(0), last, number, revision.digest
+            )
         self.set_branch(
             namespace,
             scope.branch,
-            Branch(scope.branch, base, number, revision.digest),
+            branch._replace(head=number, head_digest=revision.digest),
         )
         return revision
 
@@ -163,6 +176,8 @@ class Draft:
         self, namespace: Namespace, key: IdempotencyKey, answer: Answer
     ) -> None:
         """Keep the answer to an idempotency key."""
+        last = self.last_revision(namespace)
+        self.batch.namespaces.setdefault(namespace, (last, last))
         self.batch.answers[namespace, key] = answer
 
     def new_branches(self) -> dict[tuple[Namespace, BranchName], Branch | None]:

@@ -21,7 +21,7 @@ from st8.core.errors import (
     RevisionNotFound,
 )
 from st8.core.ids import Author, Key, RevisionNumber, Scope
-from st8.core.revisions import format_time
+from st8.core.revisions import Link, format_time
 from st8.engine.requests import HEAD, Selector
 from st8.engine.state import ChangeList
 
@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from st8.engine.objects import ObjectSource
     from st8.engine.refs import RefSource
 
-__all__ = ["ALL", "LogEntry", "LogFilter", "LogPage", "read_log", "resolve"]
+__all__ = [
+    "ALL",
+    "LogEntry",
+    "LogFilter",
+    "LogPage",
+    "check_limit",
+    "head_of",
+    "history",
+    "read_log",
+    "resolve",
+]
 
 
 class LogEntry(NamedTuple):
@@ -111,7 +121,7 @@ def resolve(refs: RefSource, scope: Scope, selector: Selector) -> Revision | Non
     number = selector.revision or 0
     if number < 0:
         return _before_head(refs, head, scope, number)
-    return _numbered(refs, head, scope, RevisionNumber(number))
+    return _numbered(refs, scope, branch, RevisionNumber(number))
 
 
 def head_of(refs: RefSource, scope: Scope, branch: Branch) -> Revision:
@@ -155,15 +165,14 @@ def read_log(
         if _matches(objects, revision, changes, wanted):
             entries.append(LogEntry(revision, changes))
         seen += 1
-        parent = revision.parent_number
         if len(entries) == limit or seen == limits.LOG_SCAN_REVISIONS.maximum:
-            return LogPage(entries, revision.number if parent else None, None)
-        if not parent:
+            more = revision.number if revision.parents else None
+            return LogPage(entries, more, None)
+        if not revision.parents:
             break
-        older = refs.revision(scope.namespace, parent)
+        older = _parent_of(refs, revision)
         if older is None:
-            return LogPage(entries, None, parent)
-        _check_parent(revision, older)
+            return LogPage(entries, None, revision.parent_number)
         revision = older
     return LogPage(entries, None, None)
 
@@ -187,17 +196,16 @@ def walk_back(
     Raises:
         RevisionCollected: The walk came to a revision that is gone.
     """
-    namespace = revision.scope.namespace
     while not reached(revision):
-        if not revision.parents:
+        if revision.skip is None:
             return None
-        far = refs.revision(namespace, revision.skip)
+        far = _follow(refs, revision, revision.skip)
         if far is None or reached(far):
-            parent = refs.revision(namespace, revision.parent_number)
-            if parent is None:
-                raise RevisionCollected(namespace, revision.parent_number)
-            _check_parent(revision, parent)
-            far = parent
+            far = _parent_of(refs, revision)
+            if far is None:
+                raise RevisionCollected(
+                    revision.scope.namespace, revision.parent_number
+                )
         revision = far
     return revision
 
@@ -209,7 +217,7 @@ def history(refs: RefSource, revision: Revision, limit: int) -> Iterator[Revisio
         if found is None:
             return
         yield found
-        found = refs.revision(found.scope.namespace, found.parent_number)
+        found = _parent_of(refs, found) if found.parents else None
 
 
 def _load(
@@ -229,41 +237,54 @@ def _load(
     return revision
 
 
-def _check_parent(child: Revision, parent: Revision) -> None:
-    if child.parents[0].digest != parent.digest:
+def _parent_of(refs: RefSource, revision: Revision) -> Revision | None:
+    parent = revision.parents[0]
+    return _follow(refs, revision, Link(parent.number, parent.digest))
+
+
+def _follow(refs: RefSource, revision: Revision, link: Link) -> Revision | None:
+    """Return what a revision names; None if it was collected."""
+    found = refs.revision(revision.scope.namespace, link.number)
+    if found is not None and found.digest != link.digest:
         raise Corrupt(
-            f"revision {parent.number} of namespace {parent.scope.namespace!r} does "
-            f"not match the digest that revision {child.number} has of it"
+            f"revision {link.number} of namespace {revision.scope.namespace!r} does "
+            f"not match the digest that revision {revision.number} has of it"
         )
+    if found is not None:
+        refs.prove(found)
+    return found
 
 
 def _numbered(
-    refs: RefSource, head: Revision, scope: Scope, number: RevisionNumber
+    refs: RefSource, scope: Scope, branch: Branch, number: RevisionNumber
 ) -> Revision:
-    namespace, branch = scope
+    head = head_of(refs, scope, branch)
+    namespace = scope.namespace
     revision = refs.revision(namespace, number)
     if revision is None:
         last = refs.last_revision(namespace)
         if number > last:
             raise RevisionNotFound(
-                namespace, branch, number, f"the newest of the namespace is {last}"
+                *scope, number, f"the newest of the namespace is {last}"
             )
         raise RevisionCollected(namespace, number)
-    if revision.scope.branch == branch and revision.number <= head.number:
+    own = revision.scope.branch == branch.name and branch.since < number <= branch.head
+    if own and refs.is_proven(revision):
         return revision
     try:
         found = walk_back(refs, head, lambda older: older.number <= number)
     except RevisionCollected:
-        found = None
+        # What leads there is gone, but a checkpoint or a branch has kept it.
+        kept = revision.scope.branch == branch.name or number == branch.base
+        found = revision if kept else None
     if found is None or found.number != number:
         raise RevisionNotFound(
-            namespace,
-            branch,
+            *scope,
             number,
             f"it was made on branch {revision.scope.branch!r} and is not in this "
             "branch's history",
         )
-    return revision
+    return found
 
 
 def _before_head(
@@ -271,9 +292,7 @@ def _before_head(
 ) -> Revision:
     depth = head.depth + number
     if depth < 1:
-        raise RevisionNotFound(
-            *scope, number, f"the branch has only {head.depth} revisions"
-        )
+        raise RevisionNotFound(*scope, number, f"its history has {head.depth} in all")
     found = walk_back(refs, head, lambda older: older.depth <= depth)
     if found is None:  # depths count down to 1 without gaps
         raise Corrupt(f"the history of {scope} has a gap at depth {depth}")

@@ -32,8 +32,14 @@ class ObjectSource(Protocol):
         """Return nodes in the order of ``digests``."""
         ...
 
-    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
-        """Return the content of every one of ``digests``."""
+    def contents(
+        self, digests: Iterable[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
+        """Return the content of every one of ``digests``.
+
+        With ``size_max``, some of those that follow one with which the sizes pass
+        that many bytes may be left out.
+        """
         ...
 
 
@@ -70,8 +76,10 @@ class Objects:
                 found[digest] = self._enter(digest, data)
         return [node for digest in digests if (node := found[digest]) is not None]
 
-    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
-        """Return the content of every one of ``digests``.
+    def contents(
+        self, digests: Iterable[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
+        """See :class:`ObjectSource`.
 
         Raises:
             Corrupt: One is missing or does not match its digest.
@@ -85,7 +93,7 @@ class Objects:
             else:
                 found[digest] = data
         if missing:
-            read = self._read(list(missing))
+            read = self._read(list(missing), size_max)
             found.update(read)
             for digest, data in read.items():
                 self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
@@ -114,12 +122,16 @@ class Objects:
         self.cached_nodes.put(digest, node, _node_cost(node))
         return node
 
-    def _read(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    def _read(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
         """Return objects from the store, each compared with its digest."""
-        found = self._store.objects(digests)
+        found = self._store.objects(digests, size_max)
         for digest in digests:
             data = found.get(digest)
             if data is None:
+                if size_max is not None and found:
+                    continue  # left out, or missing: it will be asked for first
                 raise Corrupt(
                     f"object {digest.hex()} is missing from the store; run a "
                     "verification and restore from a backup",
@@ -157,12 +169,14 @@ class OverlaidObjects:
         """See :class:`ObjectSource`."""
         return map(self.node, digests)
 
-    def contents(self, digests: Iterable[Digest]) -> dict[Digest, bytes]:
+    def contents(
+        self, digests: Iterable[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
         """See :class:`ObjectSource`."""
         wanted = list(digests)
         found = {d: self._contents[d] for d in wanted if d in self._contents}
-        found.update(self._below.contents(d for d in wanted if d not in found))
-        return found
+        below = (d for d in wanted if d not in found)
+        return found | self._below.contents(below, size_max)
 
 
 def _node_cost(node: Node) -> int:

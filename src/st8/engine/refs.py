@@ -14,6 +14,7 @@ from st8.core.errors import Corrupt
 from st8.core.ids import (
     BranchName,
     CheckpointName,
+    Digest,
     IdempotencyKey,
     Namespace,
     RevisionNumber,
@@ -30,6 +31,7 @@ __all__ = ["RefSource", "Refs"]
 
 _REVISIONS_KEPT: Final = 16_384
 _BRANCHES_KEPT: Final = 65_536
+_PROVEN_KEPT: Final = 65_536
 
 _At = tuple[Namespace, BranchName]
 
@@ -55,6 +57,14 @@ class RefSource(Protocol):
         """Return a revision; None when it is not there, or not any more."""
         ...
 
+    def is_proven(self, revision: Revision) -> bool:
+        """Return whether the revision's digest is known to stand in the chain."""
+        ...
+
+    def prove(self, revision: Revision) -> None:
+        """Note that a later revision, or a ref, names this one by its digest."""
+        ...
+
 
 class Refs:
     """The store's refs and revisions. Any thread may call at any time."""
@@ -64,10 +74,12 @@ class Refs:
         self._store = store
         self._lock = threading.Lock()
         self._moves = 0
+        self._collections = 0
         self._branches: OrderedDict[_At, Branch | None] = OrderedDict()
         self._revisions: OrderedDict[tuple[Namespace, RevisionNumber], Revision] = (
             OrderedDict()
         )
+        self._proven: OrderedDict[Digest, None] = OrderedDict()
 
     def namespace(self, name: Namespace) -> NamespaceState:
         """Return what a commit must know of a namespace."""
@@ -124,6 +136,7 @@ class Refs:
         revision = self._revisions.get((namespace, number))
         if revision is not None:
             return revision
+        collections = self._collections
         data = self._store.revisions(namespace, [number]).get(number)
         if data is None:
             return None
@@ -134,8 +147,20 @@ class Refs:
                 f"of {revision.number} of {revision.scope.namespace!r}"
             )
         with self._lock:
-            self._remember_revision(revision)
+            # A collection in between may have removed it: then it is not remembered.
+            if collections == self._collections:
+                self._remember_revision(revision)
         return revision
+
+    def is_proven(self, revision: Revision) -> bool:
+        """See :class:`RefSource`."""
+        return revision.digest in self._proven
+
+    def prove(self, revision: Revision) -> None:
+        """See :class:`RefSource`."""
+        if revision.digest not in self._proven:
+            with self._lock:
+                self._remember_proof(revision)
 
     def committed(
         self, branches: Mapping[_At, Branch | None], revisions: list[Revision]
@@ -145,6 +170,7 @@ class Refs:
             self._moves += 1
             for revision in revisions:
                 self._remember_revision(revision)
+                self._remember_proof(revision)
             if self._store.exclusive:
                 for at, branch in branches.items():
                     self._remember_branch(at, branch)
@@ -154,6 +180,7 @@ class Refs:
     ) -> None:
         """Forget revisions that were collected."""
         with self._lock:
+            self._collections += 1
             for number in numbers:
                 self._revisions.pop((namespace, number), None)
 
@@ -161,6 +188,11 @@ class Refs:
         self._branches[at] = branch
         if len(self._branches) > _BRANCHES_KEPT:
             self._branches.popitem(last=False)
+
+    def _remember_proof(self, revision: Revision) -> None:
+        self._proven[revision.digest] = None
+        if len(self._proven) > _PROVEN_KEPT:
+            self._proven.popitem(last=False)
 
     def _remember_revision(self, revision: Revision) -> None:
         self._revisions[revision.scope.namespace, revision.number] = revision

@@ -7,20 +7,22 @@ never torn, however long the reading takes and whatever is committed meanwhile.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from st8.core import tree
 from st8.core.ids import Digest, Key, RevisionNumber
 from st8.engine.objects import Objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from st8.core.documents import ChangeType
     from st8.core.revisions import Revision
     from st8.engine.objects import ObjectSource
 
 __all__ = ["ChangeList", "RawChange", "State"]
+
+_ItemT = TypeVar("_ItemT")
 
 _BATCH_DOCUMENTS: Final = 128
 _BATCH_BYTES: Final = 1024 * 1024
@@ -33,23 +35,6 @@ class RawChange(NamedTuple):
     type: ChangeType
     before: bytes | None
     after: bytes | None
-
-
-class _BatchSize:
-    """How many documents to read next, so that a batch stays near a mebibyte.
-
-    The sizes of those to come are not known, so it starts with few and goes by
-    the largest seen lately.
-    """
-
-    def __init__(self) -> None:
-        self.documents = 8
-
-    def saw(self, contents: Iterable[bytes]) -> None:
-        """Learn from the batch that was read."""
-        largest = max(map(len, contents), default=0) + 1
-        wanted = max(1, min(_BATCH_DOCUMENTS, _BATCH_BYTES // largest))
-        self.documents = min(wanted, self.documents * 4)
 
 
 class State:
@@ -110,12 +95,8 @@ class State:
         About a mebibyte of contents is in memory at a time.
         """
         entries = self._entries(prefix, after)
-        size = _BatchSize()
-        while batch := list(islice(entries, size.documents)):
-            contents = self._source.contents(digest for _, digest in batch)
-            for key, digest in batch:
-                yield key.decode(), contents[digest]
-            size.saw(contents.values())
+        for (key, digest), contents in _along(self._source, entries, _content_of):
+            yield key.decode(), contents[digest]
 
     def _entries(
         self, prefix: str, after: str | None
@@ -188,7 +169,7 @@ class ChangeList:
     ) -> Iterator[RawChange]:
         """Yield the changes; without ``contents``, before and after are None.
 
-        About two mebibytes of contents are in memory at a time.
+        About a mebibyte of contents is in memory at a time.
         """
         differences = self.differences(after, prefix)
         if not contents:
@@ -197,25 +178,48 @@ class ChangeList:
                     difference.key.decode(), _change_type(difference), None, None
                 )
             return
-        size = _BatchSize()
-        while batch := list(islice(differences, size.documents)):
-            read = self._source.contents(
-                {
-                    digest: None
-                    for difference in batch
-                    for digest in (difference.before, difference.after)
-                    if digest is not None
-                }
+        for difference, contents_of in _along(self._source, differences, _contents_of):
+            key, before, after_digest = difference
+            yield RawChange(
+                key.decode(),
+                _change_type(difference),
+                None if before is None else contents_of[before],
+                None if after_digest is None else contents_of[after_digest],
             )
-            for difference in batch:
-                key, before, after_digest = difference
-                yield RawChange(
-                    key.decode(),
-                    _change_type(difference),
-                    None if before is None else read[before],
-                    None if after_digest is None else read[after_digest],
-                )
-            size.saw(read.values())
+
+
+def _along(
+    source: ObjectSource,
+    items: Iterator[_ItemT],
+    wanted: Callable[[_ItemT], Sequence[Digest]],
+) -> Iterator[tuple[_ItemT, Mapping[Digest, bytes]]]:
+    """Yield items, each with the contents it wants, of which few are held at a time."""
+    batch: list[_ItemT] = []
+    while True:
+        batch += islice(items, _BATCH_DOCUMENTS - len(batch))
+        if not batch:
+            return
+        digests = dict.fromkeys(digest for item in batch for digest in wanted(item))
+        contents = source.contents(digests, _BATCH_BYTES)
+        done = 0
+        for item in batch:
+            if not all(digest in contents for digest in wanted(item)):
+                break
+            yield item, contents
+            done += 1
+        if not done:  # its two contents are larger than what is read at a time
+            yield batch[0], source.contents(wanted(batch[0]))
+            done = 1
+        del batch[:done]
+
+
+def _content_of(entry: tuple[bytes, Digest]) -> Sequence[Digest]:
+    return (entry[1],)
+
+
+def _contents_of(difference: tree.Difference) -> Sequence[Digest]:
+    _, before, after = difference
+    return [digest for digest in (before, after) if digest is not None]
 
 
 def _change_type(difference: tree.Difference) -> ChangeType:

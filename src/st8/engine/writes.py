@@ -17,6 +17,7 @@ from st8.core.errors import (
     CheckpointNotFound,
     HeadMoved,
     IdempotencyMismatch,
+    RevisionCollected,
 )
 from st8.core.ids import Message, RevisionNumber, Scope
 from st8.core.limits import IDEMPOTENCY_SECONDS
@@ -79,11 +80,10 @@ def _revise(draft: Draft, objects: Objects, request: Apply | Reset) -> WriteResu
         result = _apply(draft, objects, request)
     else:
         result = _reset(draft, objects, request)
-    if key is not None and fingerprint is not None and result.number:
-        before = result.number if result.noop else RevisionNumber(0)
+    if key is not None and fingerprint is not None:
         expires_ns = draft.now_ns + IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
         draft.remember(
-            namespace, key, Answer(fingerprint, result.number, before, expires_ns)
+            namespace, key, Answer(fingerprint, result.number, result.noop, expires_ns)
         )
     return result
 
@@ -92,14 +92,17 @@ def _answer_again(
     draft: Draft, objects: Objects, scope: Scope, answer: Answer
 ) -> WriteResult:
     """Return the answer that was given before, read from its revision."""
-    revision = draft.revision(scope.namespace, answer.revision)
-    noop = answer.before == answer.revision
+    revision = None
+    if answer.revision:
+        revision = draft.revision(scope.namespace, answer.revision)
+        if revision is None:
+            raise RevisionCollected(scope.namespace, answer.revision)
     root = EMPTY_ROOT if revision is None else revision.root
-    before = root if noop or revision is None else revision.parent_root
+    before = root if answer.noop or revision is None else revision.parent_root
     return WriteResult(
         answer.revision,
         revision,
-        noop=noop,
+        noop=answer.noop,
         dry_run=False,
         changes=ChangeList(objects, before, root),
     )
@@ -171,7 +174,8 @@ def _create_branch(draft: Draft, request: CreateBranch) -> Branch:
     source = _existing(draft, request)
     if draft.branch(namespace, request.name) is not None:
         raise BranchExists(namespace, request.name)
-    branch = Branch(request.name, source.number, source.number, source.digest)
+    since = draft.last_revision(namespace)
+    branch = Branch(request.name, source.number, since, source.number, source.digest)
     draft.set_branch(namespace, request.name, branch)
     return branch
 

@@ -55,11 +55,21 @@ class MemoryStore:
         self._checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
         self._answers: dict[tuple[Namespace, IdempotencyKey], Answer] = {}
 
-    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    def objects(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
         self._check_open()
-        found = ((digest, self._objects.get(digest)) for digest in digests)
-        return {digest: entry[1] for digest, entry in found if entry is not None}
+        found: dict[Digest, bytes] = {}
+        size = 0
+        for digest in digests:
+            entry = self._objects.get(digest)
+            if entry is not None:
+                found[digest] = entry[1]
+                size += len(entry[1])
+                if size_max is not None and size > size_max:
+                    break
+        return found
 
     def namespace(self, name: Namespace) -> NamespaceState:
         """See :class:`~st8.core.ports.Store`."""
@@ -73,7 +83,9 @@ class MemoryStore:
         """See :class:`~st8.core.ports.Store`."""
         self._check_open()
         with self._lock:
-            infos = [NamespaceInfo(name, last) for name, last in self._last.items()]
+            infos = [
+                NamespaceInfo(name, last) for name, last in self._last.items() if last
+            ]
         return _page(infos, prefix, after, limit)
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:

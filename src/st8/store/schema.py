@@ -13,7 +13,7 @@ from st8.core.errors import NewerFormat, StorageFailed
 if TYPE_CHECKING:
     from st8.store.sql import Connection
 
-__all__ = ["FORMAT", "prepare"]
+__all__ = ["FORMAT", "PAGE_BYTES", "check", "prepare"]
 
 APPLICATION_ID: Final = 0x53543864
 """``ST8d`` in ASCII."""
@@ -21,8 +21,8 @@ APPLICATION_ID: Final = 0x53543864
 FORMAT: Final = 1
 """The format that this version writes."""
 
-_PAGE_BYTES: Final = 8_192
-"""Tree nodes have about 700 bytes, so pages of 4,096 leave a seventh unused."""
+PAGE_BYTES: Final = 16_384
+"""Tree nodes have up to some kilobytes: small pages leave much room unused."""
 
 _TABLES: Final = """
 CREATE TABLE collection (
@@ -33,7 +33,8 @@ INSERT INTO collection VALUES (1, 1);
 CREATE TABLE namespaces (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
-    last_revision INTEGER NOT NULL
+    last_revision INTEGER NOT NULL,
+    seal INTEGER NOT NULL
 );
 CREATE TABLE objects (
     id INTEGER PRIMARY KEY,
@@ -46,14 +47,17 @@ CREATE TABLE revisions (
     namespace INTEGER NOT NULL,
     number INTEGER NOT NULL,
     data BLOB NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (namespace, number)
 ) WITHOUT ROWID;
 CREATE TABLE branches (
     namespace INTEGER NOT NULL,
     name TEXT NOT NULL,
     base INTEGER NOT NULL,
+    since INTEGER NOT NULL,
     head INTEGER NOT NULL,
     head_digest BLOB NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (namespace, name)
 ) WITHOUT ROWID;
 CREATE TABLE checkpoints (
@@ -65,6 +69,7 @@ CREATE TABLE checkpoints (
     description TEXT NOT NULL,
     author TEXT NOT NULL,
     time_ns INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (namespace, name)
 ) WITHOUT ROWID;
 CREATE TABLE answers (
@@ -72,36 +77,43 @@ CREATE TABLE answers (
     key TEXT NOT NULL,
     request BLOB NOT NULL,
     revision INTEGER NOT NULL,
-    before INTEGER NOT NULL,
+    noop INTEGER NOT NULL,
     expires_ns INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (namespace, key)
 );
 CREATE INDEX answers_by_expiry ON answers (expires_ns);
 """
 
 
-def prepare(writer: Connection) -> None:
-    """Make the file current: new tables in an empty one, as it is otherwise.
+def check(connection: Connection) -> None:
+    """Return if the file is ours, or empty; reads only.
 
     Raises:
-        NewerFormat: A newer st8 wrote the file; it is left byte for byte.
+        NewerFormat: A newer st8 wrote the file.
         StorageFailed: The file is of another program.
     """
-    found = _number(writer, "PRAGMA user_version")
-    application = _number(writer, "PRAGMA application_id")
-    tables = _number(writer, "SELECT count(*) FROM sqlite_schema")
+    found = _number(connection, "PRAGMA user_version")
+    application = _number(connection, "PRAGMA application_id")
     if application == APPLICATION_ID and found > FORMAT:
         raise NewerFormat(
             f"was written in format {found} by a newer st8d; this one knows formats "
             f"up to {FORMAT}. Use the newer st8d, or another --state-dir"
         )
-    if tables and application != APPLICATION_ID:
-        raise StorageFailed(f"{writer.filename} is not a st8 store; it is left alone")
-    if not tables:
-        writer.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    if application != APPLICATION_ID and not _is_empty(connection):
+        raise StorageFailed(
+            f"{connection.filename} is not a st8 store; it is left alone"
+        )
+
+
+def prepare(writer: Connection) -> None:
+    """Make the tables in an empty file, and set what holds for the file."""
+    new = _is_empty(writer)
+    if new:
+        writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     writer.execute("PRAGMA journal_mode = WAL")
-    if not tables:
+    if new:
         writer.execute(
             "BEGIN IMMEDIATE;"
             + _TABLES
@@ -109,6 +121,10 @@ def prepare(writer: Connection) -> None:
             + f"PRAGMA user_version = {FORMAT};"
             + "COMMIT"
         )
+
+
+def _is_empty(connection: Connection) -> bool:
+    return _number(connection, "SELECT count(*) FROM sqlite_schema") == 0
 
 
 def _number(connection: Connection, sql: str) -> int:

@@ -12,8 +12,8 @@ import os
 import threading
 import time
 from array import array
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, final
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import apsw
 
@@ -42,9 +42,10 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock
+from st8.store.rows import BRANCH, CHECKPOINT, seal, unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Mapping, Sequence
+    from collections.abc import Container, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from st8.store.sql import Connection, Value
@@ -52,24 +53,18 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
-_CHECKPOINT_PAGES: Final = 4_000
-"""WAL pages after which they are moved into the file: 16 MiB."""
+_CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
+"""WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
 _ANSWERS_FORGOTTEN: Final = 64
 """Expired answers deleted by a commit that adds some."""
 _LAST_CHARACTER: Final = "\U0010ffff"
+_INTEGER_MAX: Final = 2**63 - 1
 _FIRST_SURROGATE: Final = 0xD800
 _LAST_SURROGATE: Final = 0xDFFF
 
 _NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
-
-
-class _Reader(NamedTuple):
-    """A thread's read connection, and the lock that it holds while it reads."""
-
-    connection: Connection
-    busy: threading.Lock
 
 
 @final
@@ -95,8 +90,7 @@ class SqliteStore:
         self._vfs = vfs
         self._write_lock = threading.Lock()
         self._readers_lock = threading.Lock()
-        self._readers: list[_Reader] = []
-        self._local = threading.local()
+        self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
         self._closed = False
         try:
@@ -114,37 +108,45 @@ class SqliteStore:
 
     # --- reads ---------------------------------------------------------------
 
-    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    def objects(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
         if not digests:
             return {}
         wanted = {digest_prefix(digest): digest for digest in digests}
-        # apsw does not say what its buffers are made of.
-        prefixes = apsw.carray(array("q", wanted))  # pyright: ignore[reportUnknownMemberType]
+        rows: list[tuple[int, bytes]] = []
         with self._reading() as connection:
-            rows = connection.execute(
+            size = 0
+            for prefix, packed in connection.execute(
                 "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
                 "ON prefix = value",
-                (prefixes,),
-            ).fetchall()
-        if len(rows) <= len(wanted) == len(digests):
-            found = {wanted[prefix]: unpack(data) for prefix, data in rows}
-            if len(found) == len(rows):
-                return found
+                (_integers(wanted),),
+            ):
+                data = unpack(packed)
+                rows.append((prefix, data))
+                size += len(data)
+                if size_max is not None and size > size_max:
+                    break
+        found = {wanted[prefix]: data for prefix, data in rows}
+        if len(found) == len(rows) and len(wanted) == len(digests):
+            return found
         # Two objects share their first eight bytes: only the whole digest can tell.
-        contents = [unpack(data) for _, data in rows]
-        return {digest_of(data): data for data in contents}
+        by_digest = {digest_of(data): data for _, data in rows}
+        return {digest: by_digest[digest] for digest in digests if digest in by_digest}
 
     def namespace(self, name: Namespace) -> NamespaceState:
         """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT coalesce((SELECT last_revision FROM namespaces WHERE name = ?), 0)"
-            ", epoch FROM collection",
+        rows = self._rows(
+            "SELECT epoch, last_revision, seal FROM collection "
+            "LEFT JOIN namespaces ON name = ?",
             name,
         )
-        if row is None:
+        if not rows or type(rows[0][0]) is not int:
             raise Corrupt("the store has no collection epoch")
-        return NamespaceState(RevisionNumber(row[0]), row[1])
+        epoch, *row = rows[0]
+        last = 0 if row == [None, None] else unsealed(row, name, int)[0]
+        return NamespaceState(RevisionNumber(last), epoch)
 
     def namespaces(
         self, prefix: str, after: str, limit: int
@@ -152,22 +154,22 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
         rows = self._rows(
-            "SELECT name, last_revision FROM namespaces "
-            f"WHERE {where} ORDER BY name LIMIT ?",
+            "SELECT name, last_revision, seal FROM namespaces "
+            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
             *values,
             limit,
         )
-        return [NamespaceInfo(*row) for row in rows]
+        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
-            "SELECT name, base, head, head_digest FROM branches "
+            "SELECT name, base, since, head, head_digest, seal FROM branches "
             f"WHERE namespace = {_NAMESPACE} AND name = ?",
             namespace,
             name,
         )
-        return None if row is None else Branch(*row)
+        return None if row is None else Branch(*unsealed(row, namespace, *BRANCH))
 
     def branches(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -175,25 +177,27 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
         rows = self._rows(
-            "SELECT name, base, head, head_digest FROM branches "
+            "SELECT name, base, since, head, head_digest, seal FROM branches "
             f"WHERE namespace = {_NAMESPACE} AND {where} ORDER BY name LIMIT ?",
             namespace,
             *values,
             limit,
         )
-        return [Branch(*row) for row in rows]
+        return [Branch(*unsealed(row, namespace, *BRANCH)) for row in rows]
 
     def checkpoint(
         self, namespace: Namespace, name: CheckpointName
     ) -> Checkpoint | None:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
-            "SELECT name, revision, digest, branch, description, author, time_ns "
+            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
             f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND name = ?",
             namespace,
             name,
         )
-        return None if row is None else Checkpoint(*row)
+        if row is None:
+            return None
+        return Checkpoint(*unsealed(row, namespace, *CHECKPOINT))
 
     def checkpoints(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -201,14 +205,14 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
         rows = self._rows(
-            "SELECT name, revision, digest, branch, description, author, time_ns "
+            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
             f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND {where} "
             "ORDER BY name LIMIT ?",
             namespace,
             *values,
             limit,
         )
-        return [Checkpoint(*row) for row in rows]
+        return [Checkpoint(*unsealed(row, namespace, *CHECKPOINT)) for row in rows]
 
     def revisions(
         self, namespace: Namespace, numbers: Sequence[RevisionNumber]
@@ -217,12 +221,14 @@ class SqliteStore:
         found: dict[RevisionNumber, bytes] = {}
         with self._reading() as connection:
             for number in numbers:
-                for (data,) in connection.execute(
-                    f"SELECT data FROM revisions WHERE namespace = {_NAMESPACE} "
-                    "AND number = ?",
+                if not 0 < number <= _INTEGER_MAX:
+                    continue
+                for row in connection.execute(
+                    "SELECT number, data, seal FROM revisions "
+                    f"WHERE namespace = {_NAMESPACE} AND number = ?",
                     (namespace, number),
                 ):
-                    found[number] = data
+                    found[number] = unsealed(row, namespace, int, bytes)[1]
         return found
 
     def numbers(
@@ -241,28 +247,34 @@ class SqliteStore:
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
-            "SELECT request, revision, before, expires_ns FROM answers "
+            "SELECT request, revision, noop, expires_ns, seal FROM answers "
             f"WHERE namespace = {_NAMESPACE} AND key = ?",
             namespace,
             key,
         )
-        return None if row is None else Answer(*row)
+        if row is None:
+            return None
+        values = unsealed(row, namespace, bytes, int, int, int)
+        return Answer(values[0], values[1], bool(values[2]), values[3])
 
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
         """See :class:`~st8.core.ports.Store`."""
-        packed = [(digest, pack(data)) for digest, data in batch.objects.items()]
+        packed = {digest: pack(data) for digest, data in batch.objects.items()}
         begun = time.perf_counter()
         with self._writing() as writer:
             _compare_and_set(writer, batch)
-            for digest, data in packed:
-                _put_object(writer, digest, data, batch.epoch)
+            if packed:
+                _put_objects(writer, packed, batch.epoch)
             for namespace, records in batch.revisions.items():
                 writer.executemany(
-                    "INSERT INTO revisions (namespace, number, data) "
-                    f"VALUES ({_NAMESPACE}, ?, ?)",
-                    [(namespace, record.number, record.data) for record in records],
+                    "INSERT INTO revisions (namespace, number, data, seal) "
+                    f"VALUES ({_NAMESPACE}, ?, ?, ?)",
+                    [
+                        (namespace, *record, seal(namespace, *record))
+                        for record in records
+                    ],
                 )
             if batch.answers:
                 _remember(writer, batch)
@@ -311,10 +323,12 @@ class SqliteStore:
             if self._closed:
                 return
             self._closed = True
-            for reader in self._readers:
-                with reader.busy:
-                    reader.connection.close()
-            self._writer.close()
+            # Those that are in use are closed when they are given back.
+            for connection in (*self._idle_readers, self._writer):
+                # What it tidies up in the end may fail: all that was committed is
+                # in the log, and the next start does the rest.
+                with suppress(apsw.Error):
+                    connection.close()
             self._lock.release()
 
     # --- connections ---------------------------------------------------------
@@ -323,7 +337,8 @@ class SqliteStore:
         try:
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            writer = self._connect(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+            self._look()
+            writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
                 schema.prepare(writer)
             except BaseException:
@@ -336,11 +351,27 @@ class SqliteStore:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
 
-    def _connect(self, flags: int) -> Connection:
+    def _look(self) -> None:
+        """Return if the file is ours; one that isn't is left byte for byte.
+
+        Even to read a file with a log, SQLite makes more files, and its last reader
+        tidies up. So one without a log is opened as if it could not change.
+        """
+        log = self._path.with_name(f"{FILE_NAME}-wal")
+        path = os.fspath(self._path)
+        if not log.exists():
+            path = f"{self._path.absolute().as_uri()}?immutable=1"
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, path)
+        try:
+            schema.check(reader)
+        finally:
+            reader.close()
+
+    def _connect(self, flags: int, path: str | None = None) -> Connection:
         connection = cast(
             "Connection",
             apsw.Connection(
-                os.fspath(self._path),
+                path or os.fspath(self._path),
                 flags=flags,
                 vfs=self._vfs,
                 statementcachesize=64,
@@ -368,28 +399,32 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Generator[Connection]:
-        """Give this thread's read connection; turn its errors into ours."""
+        """Give a read connection for a while; turn its errors into ours."""
         try:
-            reader: _Reader | None = getattr(self._local, "reader", None)
-            if reader is None:
-                reader = self._open_reader()
-            with reader.busy:
-                if self._closed:
-                    raise StorageFailed("the store is closed")
-                yield reader.connection
-        except apsw.CorruptError as error:
+            connection = self._take_reader()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+        except (apsw.CorruptError, UnicodeDecodeError) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
 
-    def _open_reader(self) -> _Reader:
+    def _take_reader(self) -> Connection:
         with self._readers_lock:
             if self._closed:
                 raise StorageFailed("the store is closed")
-            reader = _Reader(self._connect(apsw.SQLITE_OPEN_READONLY), threading.Lock())
-            self._readers.append(reader)
-        self._local.reader = reader
-        return reader
+            if self._idle_readers:
+                return self._idle_readers.pop()
+        return self._connect(apsw.SQLITE_OPEN_READONLY)
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._readers_lock:
+            if not self._closed:
+                self._idle_readers.append(connection)
+                return
+        connection.close()
 
     def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
         with self._reading() as connection:
@@ -432,6 +467,11 @@ class SqliteStore:
                 f"no space left for {self._path}; nothing was changed. Free some "
                 "space and try again"
             )
+        if isinstance(error, apsw.BusyError) and rolled_back:
+            return StorageFailed(
+                f"another program holds {self._path} ({error}); nothing was changed. "
+                "Try again when it is done"
+            )
         if isinstance(error, apsw.ConstraintError) and rolled_back:
             return InternalError(f"a batch breaks a rule of the store: {error}")
         self._fenced = str(error) or type(error).__name__
@@ -469,23 +509,42 @@ def _names(prefix: str, after: str) -> tuple[str, list[str]]:
     return " AND ".join(conditions), values
 
 
-def _put_object(writer: Connection, digest: Digest, data: bytes, epoch: int) -> None:
-    """Store an object; if it is there already, stamp it with ``epoch``."""
-    prefix = digest_prefix(digest)
-    rows = writer.execute(
-        "SELECT id, epoch, data FROM objects WHERE prefix = ?", (prefix,)
-    ).fetchall()
-    for row, stamp, stored in rows:
-        if stored == data or digest_of(unpack(stored)) == digest:
-            if stamp < epoch:
-                writer.execute(
-                    "UPDATE objects SET epoch = ? WHERE id = ?", (epoch, row)
-                )
-            return
-    writer.execute(
+def _put_objects(
+    writer: Connection, packed: Mapping[Digest, bytes], epoch: int
+) -> None:
+    """Store objects; those that are there already are stamped with ``epoch``."""
+    there = _stored(writer, packed)
+    stamp = [(epoch, row) for row, stamped in there.values() if stamped < epoch]
+    writer.executemany("UPDATE objects SET epoch = ? WHERE id = ?", stamp)
+    writer.executemany(
         "INSERT INTO objects (prefix, epoch, data) VALUES (?, ?, ?)",
-        (prefix, epoch, data),
+        [
+            (digest_prefix(digest), epoch, data)
+            for digest, data in packed.items()
+            if digest not in there
+        ],
     )
+
+
+def _stored(
+    writer: Connection, packed: Mapping[Digest, bytes]
+) -> dict[Digest, tuple[int, int]]:
+    """Return row and stamp of those objects that are there."""
+    rows = writer.execute(
+        "SELECT id, epoch, data FROM carray(?) CROSS JOIN objects ON prefix = value",
+        (_integers(map(digest_prefix, packed)),),
+    )
+    return {
+        digest: (row, stamped)
+        for row, stamped, data in rows
+        if (digest := digest_of(unpack(data))) in packed
+    }
+
+
+def _integers(values: Iterable[int]) -> object:
+    """Return integers as a table-valued function takes them; at least one."""
+    # apsw does not say what its buffers are made of.
+    return apsw.carray(array("q", values))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _compare_and_set(writer: Connection, batch: Batch) -> None:
@@ -493,32 +552,31 @@ def _compare_and_set(writer: Connection, batch: Batch) -> None:
     if writer.execute("SELECT epoch FROM collection").fetchall() != [(batch.epoch,)]:
         raise Stale
     for namespace, (expected, last) in batch.namespaces.items():
-        if expected:
-            writer.execute(
-                "UPDATE namespaces SET last_revision = ? "
-                "WHERE name = ? AND last_revision = ?",
-                (last, namespace, expected),
-            )
-        else:
-            writer.execute(
-                "INSERT INTO namespaces (name, last_revision) VALUES (?, ?) "
-                "ON CONFLICT DO NOTHING",
-                (namespace, last),
-            )
+        writer.execute(
+            "INSERT INTO namespaces (name, last_revision, seal) VALUES (?, 0, ?) "
+            "ON CONFLICT DO NOTHING",
+            (namespace, seal(namespace, 0)),
+        )
+        writer.execute(
+            "UPDATE namespaces SET last_revision = ?, seal = ? "
+            "WHERE name = ? AND last_revision = ?",
+            (last, seal(namespace, last), namespace, expected),
+        )
         _expect_one(writer)
     for (namespace, _), (branch, new_branch) in batch.branches.items():
         if branch is not None:
             writer.execute(
                 f"DELETE FROM branches WHERE namespace = {_NAMESPACE} "
-                "AND (name, base, head, head_digest) = (?, ?, ?, ?)",
+                "AND (name, base, since, head, head_digest) = (?, ?, ?, ?, ?)",
                 (namespace, *branch),
             )
             _expect_one(writer)
         if new_branch is not None:
             writer.execute(
-                "INSERT INTO branches (namespace, name, base, head, head_digest) "
-                f"VALUES ({_NAMESPACE}, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (namespace, *new_branch),
+                "INSERT INTO branches (namespace, name, base, since, head, "
+                f"head_digest, seal) VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (namespace, *new_branch, seal(namespace, *new_branch)),
             )
             _expect_one(writer)
     for (namespace, _), (checkpoint, new) in batch.checkpoints.items():
@@ -533,9 +591,9 @@ def _compare_and_set(writer: Connection, batch: Batch) -> None:
         if new is not None:
             writer.execute(
                 "INSERT INTO checkpoints (namespace, name, revision, digest, branch, "
-                f"description, author, time_ns) VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, "
-                "?, ?) ON CONFLICT DO NOTHING",
-                (namespace, *new),
+                "description, author, time_ns, seal) "
+                f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (namespace, *new, seal(namespace, *new)),
             )
             _expect_one(writer)
 
@@ -554,9 +612,9 @@ def _remember(writer: Connection, batch: Batch) -> None:
     )
     writer.executemany(
         "INSERT OR REPLACE INTO answers "
-        "(namespace, key, request, revision, before, expires_ns) "
-        f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?)",
-        [(*at, *answer) for at, answer in batch.answers.items()],
+        "(namespace, key, request, revision, noop, expires_ns, seal) "
+        f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?)",
+        [(*at, *answer, seal(at[0], *answer)) for at, answer in batch.answers.items()],
     )
 
 
