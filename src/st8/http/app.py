@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Scope = MutableMapping[str, Any]
 
-__all__ = ["App", "create_app"]
+__all__ = ["App", "Endpoint", "create_app"]
 
 _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from st8.core.errors import (
@@ -21,9 +20,11 @@ from st8.core.errors import (
     St8Error,
     Unavailable,
 )
+from st8.http.problems import encode_problem
 
 if TYPE_CHECKING:
-    from st8.http.guards import AsgiApp, GuardedProtocol
+    from st8.http.connections import AsgiApp
+    from st8.http.guards import GuardedProtocol
 
 __all__ = ["GuardedCycle", "render_refusal"]
 
@@ -37,7 +38,7 @@ _log = logging.getLogger("st8.http")
 
 def render_refusal(error: St8Error, date_line: bytes) -> bytes:
     """Return the whole answer for ``error``; it says that the connection closes."""
-    body = msgspec.json.encode(error.problem()) + b"\n"
+    body = encode_problem(error)
     return b"".join(
         (
             STATUS_LINE[error.http_status],
@@ -58,6 +59,7 @@ class GuardedCycle(RequestResponseCycle):
     Attributes:
         status: The status of the answer, 0 before there is one.
         sent_bytes: Bytes of the answer's body so far.
+        held_bytes: Bytes of the request's body that count as held.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class GuardedCycle(RequestResponseCycle):
         self.expected_content_length = 0
         self.status = 0
         self.sent_bytes = 0
+        self.held_bytes = 0
         self._shared = owner.shared
         self._head: bytes | None = None  # not written yet
         self._bodiless = False
@@ -111,6 +114,13 @@ class GuardedCycle(RequestResponseCycle):
         if failure is not None and not self.response_complete:
             self._fail(failure)
         self.on_response = _done
+        if self.held_bytes:
+            self.release()
+
+    def release(self) -> None:
+        """Count the request's body as held no longer."""
+        self._shared.held_bytes -= self.held_bytes
+        self.held_bytes = 0
 
     def _cut_short(self) -> St8Error:
         """Return what a client is told whose request took longer than the daemon."""

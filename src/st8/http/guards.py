@@ -23,11 +23,10 @@ still sending (see :meth:`GuardedProtocol._hang_up`).
 
 from __future__ import annotations
 
-import re
+import sys
 import urllib.parse
-from collections import Counter, deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -42,111 +41,34 @@ from st8.core.errors import (
     St8Error,
 )
 from st8.http.cycles import GuardedCycle, render_refusal
+from st8.http.heads import (
+    HEAD,
+    Refusal,
+    check_headers,
+    check_sizes,
+    check_upgrade,
+    split_target,
+    without_upgrade,
+)
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    AsgiApp = Callable[..., Awaitable[None]]
+    from st8.http.connections import Connections
 
-__all__ = ["AccessRecorder", "Connections", "GuardSettings", "GuardedProtocol"]
+__all__ = ["GuardedProtocol"]
 
 # What a connection is receiving.
 _BETWEEN: Final = 0  # no byte of the next request has come
 _HEADERS: Final = 1  # some, but not all of its request line and headers
 _BODY: Final = 2  # all of those, but not all of its body
 
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-_LOOKED_AT: Final = frozenset((b"host", b"transfer-encoding", b"expect"))
-_VERSIONS: Final = frozenset(("1.0", "1.1"))
-_HEAD: Final = "request line and headers"
 _HEADER_BYTES_MAX: Final = limits.HEADER_BYTES.maximum
-_HEADER_COUNT_MAX: Final = limits.HEADER_COUNT.maximum
-_TARGET_BYTES_MAX: Final = limits.TARGET_BYTES.maximum
 _CHUNK_OVERHEAD_BYTES: Final = 32  # size line and line ends of an honest chunk
 _DRAIN_STEP_BYTES: Final = 32 * 1024  # what counts as progress of a slow reader
-
-
-@dataclass(frozen=True, slots=True)
-class GuardSettings:
-    """How much time and room one connection gets; times in seconds, inf = none.
-
-    Attributes:
-        header_timeout_s: From a request's first byte to the end of its headers.
-        read_timeout_s: From a request's first byte to the end of its body.
-        write_timeout_s: How long an answer may wait for a client that reads
-            nothing of it, or next to nothing.
-        idle_timeout_s: How long a kept-alive connection may wait for a request.
-        body_grace_s: How long a body may be slow before its speed is judged.
-        body_bytes_per_s_min: The least average speed of a body after that.
-        linger_s: How long a refused client may go on sending before it is cut.
-        sweep_s: How often connections are looked at; bounds how late a timeout is.
-        connections_max: Connections beyond this are answered 503 at once.
-        pipelined_max: Requests that wait behind one that is being answered.
-        discard_bytes_max: Body bytes that are read and dropped after the answer.
-    """
-
-    header_timeout_s: float = limits.HEADER_SECONDS.maximum
-    read_timeout_s: float = 30.0
-    write_timeout_s: float = 60.0
-    idle_timeout_s: float = 120.0
-    body_grace_s: float = 5.0
-    body_bytes_per_s_min: int = 1024
-    linger_s: float = 2.0
-    sweep_s: float = 0.5
-    connections_max: int = limits.CONNECTIONS.maximum
-    pipelined_max: int = 64
-    discard_bytes_max: int = limits.BODY_BYTES.maximum
-
-
-class AccessRecorder(Protocol):
-    """What is told of every answer; see :class:`st8.http.logs.AccessLog`."""
-
-    def now(self) -> float:
-        """Return a moment in seconds, to be handed to :meth:`answered`."""
-        ...
-
-    def answered(
-        self, scope: Any, status: int, body_bytes: int, started: float
-    ) -> None:
-        """Record one answer that the app gave."""
-        ...
-
-    def refused(self, client: tuple[str, int] | None, error: St8Error) -> None:
-        """Record one refusal that never reached the app."""
-        ...
-
-
-@dataclass(slots=True)
-class Connections:
-    """What the connections of one server share.
-
-    Attributes:
-        app: Answers their requests.
-        settings: Their limits.
-        access: Told of every answer, or None.
-        date_line: The ``date`` header of answers, made anew every second.
-        refused: How many requests were refused here, by error code.
-        on_refused: Told of each of them, or None.
-    """
-
-    app: AsgiApp
-    settings: GuardSettings
-    access: AccessRecorder | None = None
-    date_line: bytes = b""
-    refused: Counter[str] = field(default_factory=Counter[str])
-    on_refused: Callable[[St8Error], None] | None = None
-
-
-class _Refusal(Exception):
-    """Stops the parser inside a callback; carries the answer."""
-
-    def __init__(self, error: St8Error) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -213,7 +135,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if running is not None:
             running.disconnected = True
             running.message_event.set()
-        self._waiting.clear()
+        self._forget_waiting()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -231,7 +153,7 @@ class GuardedProtocol(HttpToolsProtocol):
         ):
             return None
         running.keep_alive = False
-        self._waiting.clear()
+        self._forget_waiting()
         self._deaf = True
         return True
 
@@ -242,8 +164,13 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._running is None:
             self.transport.close()
         else:
-            self._waiting.clear()
+            self._forget_waiting()
             self._running.keep_alive = False
+
+    def _forget_waiting(self) -> None:
+        """Drop the requests that were not begun."""
+        while self._waiting:
+            self._waiting.pop().release()
 
     def resume_writing(self) -> None:
         """Take that most of a long answer has been read."""
@@ -285,7 +212,7 @@ class GuardedProtocol(HttpToolsProtocol):
                     return True
         except httptools.HttpParserCallbackError as exc:
             cause = exc.__context__
-            if isinstance(cause, _Refusal):
+            if isinstance(cause, Refusal):
                 self._refuse(cause.error)
             else:
                 self._refuse(MalformedRequest("the request target is not valid"))
@@ -303,7 +230,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_bytes = 0
             self._head_mid_feed = True
         elif self._head_bytes > _HEADER_BYTES_MAX:
-            self._refuse(HeaderTooLarge(limits.HEADER_BYTES, _HEAD))
+            self._refuse(HeaderTooLarge(limits.HEADER_BYTES, HEAD))
 
     def _count_framing(self, overhead_bytes: int) -> None:
         """Hold chunk extensions and trailers to a size: they are read and dropped."""
@@ -320,22 +247,16 @@ class GuardedProtocol(HttpToolsProtocol):
         request again (RFC 9110, 7.8: a server may ignore it; Java's client makes
         one with every request). ``rest`` is what the parser has not read.
         """
-        lines = [self.parser.get_method(), b" ", self.url, b" HTTP/"]
-        lines += (self.parser.get_http_version().encode(), b"\r\n")
-        for name, value in self.headers:
-            if name in {b"upgrade", b"http2-settings"}:
-                continue
-            if name == b"connection":
-                tokens = [token.strip().lower() for token in value.split(b",")]
-                value = b",".join(t for t in tokens if t in {b"close", b"keep-alive"})  # noqa: PLW2901
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n", rest)
+        parser = self.parser
+        head = without_upgrade(
+            parser.get_method(), self.url, parser.get_http_version(), self.headers
+        )
         self._make_parser()
         self._upgraded = False
         self._requests -= 1
         self._phase = _HEADERS
         self._head_bytes = 0
-        return b"".join(lines)
+        return head + rest
 
     def _make_parser(self) -> None:
         """Start parsing at a request line."""
@@ -361,10 +282,14 @@ class GuardedProtocol(HttpToolsProtocol):
         """Check the headers and hand the request to the app."""
         scope = self.scope
         version = self.parser.get_http_version()
-        self._check_headers(version)
+        bytes_max = sys.maxsize if self._head_mid_feed else self._head_bytes
+        check_sizes(self.url, self.headers, bytes_max)
+        self.expect_100_continue, self._good_host = check_headers(
+            self.headers, version, self._good_host
+        )
         if self.parser.should_upgrade():
-            self._check_upgrade()
-            self._upgraded = True  # see _ignore_upgrade
+            check_upgrade(self.parser.get_method(), self.headers)
+            self._upgraded = True  # see _without_upgrade
             return
         self._phase = _BODY
         self._head_mid_feed = False
@@ -374,7 +299,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if version != "1.1":
             scope["http_version"] = version
         scope["method"] = self.parser.get_method().decode("ascii")
-        raw_path, query = _split_target(self.url)
+        raw_path, query = split_target(self.url)
         path = raw_path.decode("ascii")
         scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
@@ -390,65 +315,13 @@ class GuardedProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             if len(self._waiting) >= self.shared.settings.pipelined_max:
-                raise _Refusal(
+                raise Refusal(
                     Overloaded(
                         f"more than {self.shared.settings.pipelined_max} requests wait "
                         "on this connection; read the answers first"
                     )
                 )
             self._waiting.append(cycle)
-
-    def _check_headers(self, version: str) -> None:
-        """Raise unless the headers are few, small and unambiguous."""
-        self._check_sizes()
-        hosts = 0
-        for name, value in self.headers:
-            if name not in _LOOKED_AT:
-                continue
-            if name == b"host":
-                hosts += 1
-                if value != self._good_host:
-                    self._check_host(value)
-            elif name == b"transfer-encoding":
-                _check_coding(value, version)
-            else:
-                self.expect_100_continue = _expects(value) and version == "1.1"
-        if hosts != 1 and (hosts or version == "1.1"):
-            raise _Refusal(
-                MalformedRequest(f"a request has one Host header; this has {hosts}")
-            )
-        if version not in _VERSIONS:
-            raise _Refusal(
-                MalformedRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
-            )
-
-    def _check_sizes(self) -> None:
-        """Raise unless target and headers are within their limits."""
-        headers = self.headers
-        if len(headers) > _HEADER_COUNT_MAX:
-            raise _Refusal(HeaderTooLarge(limits.HEADER_COUNT, "headers", len(headers)))
-        if len(self.url) > _TARGET_BYTES_MAX:
-            raise _Refusal(
-                HeaderTooLarge(limits.TARGET_BYTES, "request target", len(self.url))
-            )
-        if self._head_bytes > _HEADER_BYTES_MAX or self._head_mid_feed:
-            size = len(self.url) + sum(len(n) + len(v) + 4 for n, v in headers)
-            if size > _HEADER_BYTES_MAX:
-                raise _Refusal(HeaderTooLarge(limits.HEADER_BYTES, _HEAD, size))
-
-    def _check_host(self, value: bytes) -> None:
-        """Raise unless ``value`` could be a host; remember it if so."""
-        if _HOST.fullmatch(value) is None:
-            raise _Refusal(MalformedRequest("the Host header is not a host and port"))
-        self._good_host = value
-
-    def _check_upgrade(self) -> None:
-        """Raise when the client can't go on without the other protocol."""
-        if self.parser.get_method() == b"CONNECT":
-            raise _Refusal(MalformedRequest("this is no proxy: CONNECT is not taken"))
-        offers = b",".join(v for n, v in self.headers if n == b"upgrade").lower()
-        if b"websocket" in offers:
-            raise _Refusal(MalformedRequest("WebSocket is not spoken here"))
 
     def on_chunk_header(self) -> None:
         """Allow the bytes that surround an honest chunk."""
@@ -467,6 +340,16 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._cut()
             return
         cycle.body += body
+        cycle.held_bytes += size
+        shared = self.shared
+        shared.held_bytes += size
+        if shared.held_bytes > shared.settings.bodies_bytes_max:
+            raise Refusal(
+                Overloaded(
+                    f"requests of more than {shared.settings.bodies_bytes_max} bytes "
+                    "are arriving (bodies_bytes_max); try again"
+                )
+            )
         if len(cycle.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
         cycle.message_event.set()
@@ -529,7 +412,7 @@ class GuardedProtocol(HttpToolsProtocol):
                     self._cut()
                     return
             elif self._waiting and self._waiting[-1] is cycle:
-                self._waiting.pop()
+                self._waiting.pop().release()
         if self._running is None:
             self._send_refusal(error)
         else:
@@ -660,32 +543,3 @@ class GuardedProtocol(HttpToolsProtocol):
         if now - self._seen_at > limit:
             self._deaf = True
             self.transport.close()
-
-
-def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Return the path and query of a request target, percent signs and all."""
-    if target.startswith(b"/"):
-        path, _, query = target.partition(b"?")
-    elif target == b"*":
-        path, query = target, b""
-    else:
-        url = httptools.parse_url(target)
-        path, query = url.path or b"/", url.query or b""
-    if b"#" in target:
-        raise _Refusal(MalformedRequest("a request target has no fragment ('#')"))
-    return path, query
-
-
-def _check_coding(value: bytes, version: str) -> None:
-    """Raise unless a Transfer-Encoding leaves no doubt where the body ends."""
-    if value.lower() != b"chunked" or version != "1.1":
-        raise _Refusal(
-            MalformedRequest("the only Transfer-Encoding is chunked, in HTTP/1.1")
-        )
-
-
-def _expects(value: bytes) -> bool:
-    """Return True for the one expectation there is, raise for any other."""
-    if value.lower() != b"100-continue":
-        raise _Refusal(MalformedRequest("the only expectation known is 100-continue"))
-    return True

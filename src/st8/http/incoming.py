@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from st8.core import limits
-from st8.core.errors import LimitExceeded, MalformedRequest
+from st8.core.errors import LimitExceeded, MalformedRequest, UnsupportedMedia
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,12 +45,12 @@ async def read_body(scope: Mapping[str, Any], receive: Receive) -> bytes:
     Raises:
         LimitExceeded: It is longer than ``body_bytes_max``; if it says so itself,
             nothing of it was read.
-        MalformedRequest: It is compressed.
+        UnsupportedMedia: It is compressed.
         ClientGone: It ended before it was whole.
     """
     encoding = header(scope, b"content-encoding")
     if encoding is not None and encoding.strip().lower() not in _IDENTITY:
-        raise MalformedRequest(
+        raise UnsupportedMedia(
             "the body has a content-encoding; send it as it is, without compression"
         )
     maximum = limits.BODY_BYTES.maximum

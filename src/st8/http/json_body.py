@@ -75,10 +75,10 @@ def decode(body: bytes, kind: type[T]) -> T:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         _refuse_depth(tree)
-        raise explain(str(error), kind, "the request body") from None
+        raise _explain(str(error), kind, "the request body") from None
 
 
-def explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
+def _explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
     """Return the error that says what msgspec's ``message`` says."""
     match = _VALIDATION.fullmatch(message)
     what, path = match.group("what", "path") if match is not None else (message, None)
@@ -133,7 +133,9 @@ def _integer(digits: str) -> int:
             shown = digits if len(digits) <= bits else digits[:bits] + "…"
             raise MalformedRequest(
                 f"the number {shown} does not fit into {bits} bits "
-                f"({limits.JSON_INTEGER_BITS.name})"
+                f"({limits.JSON_INTEGER_BITS.name})",
+                limit=limits.JSON_INTEGER_BITS.name,
+                maximum=bits,
             )
     return int(digits)
 

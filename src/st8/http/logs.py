@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, MutableMapping
     from io import BytesIO, RawIOBase
 
     from st8.core.errors import St8Error
@@ -187,7 +187,7 @@ class _AccessLine(msgspec.Struct):
 
 
 class AccessLog:
-    """Logs a line for every answer; :class:`st8.http.guards.AccessRecorder`.
+    """Logs a line for every answer; :class:`st8.http.connections.AccessRecorder`.
 
     The path is as the client sent it, without its query, which may hold anything.
     What only the app knows it leaves in the ASGI scope: ``st8.route``,
@@ -201,15 +201,18 @@ class AccessLog:
         writer: LineWriter,
         stamp: _Stamp,
         redactor: Redactor,
-        formatter: logging.Formatter | None,
+        *,
+        as_json: bool,
     ) -> None:
-        """Write JSON, or what ``formatter`` makes if there is one."""
+        """Write to ``writer``, JSON or text."""
         self._writer = writer
         self._stamp = stamp
         self._redactor = redactor
-        self._formatter = formatter
         # The hook takes the names of st8.core.ids, which are str of their own kind.
-        self._encode = msgspec.json.Encoder(enc_hook=str).encode
+        encoder = msgspec.json.Encoder(enc_hook=str)
+        self._encode: Callable[[_AccessLine], bytes] = (
+            encoder.encode if as_json else _as_text
+        )
 
     def answered(
         self, scope: Any, status: int, body_bytes: int, started: float
@@ -255,21 +258,25 @@ class AccessLog:
 
     def _log(self, line: _AccessLine) -> None:
         """Write ``line`` soon."""
-        if self._formatter is None:
-            data = self._encode(line)
-        else:
-            facts = {
-                name: value
-                for name, value in msgspec.structs.asdict(line).items()
-                if name not in {"time", "level", "event"}
-                and value not in (msgspec.UNSET, "")
-            }
-            record = logging.LogRecord(
-                "st8.http", logging.INFO, "", 0, line.event, None, None
-            )
-            record.__dict__.update(facts)
-            data = self._formatter.format(record).encode(errors="replace")
+        data = self._encode(line)
         self._writer.write_later(self._redactor.path(data) + b"\n")
+
+
+def _as_text(line: _AccessLine) -> bytes:
+    """Return ``line`` as structlog's console renderer would have it, but sooner."""
+    text = f"{line.time} [info     ] {line.event}"
+    if line.path:  # which no white space or control character can be in
+        text += f" method={line.method} path={line.path}"
+    text += (
+        f" status={line.status} latency_ms={line.latency_ms} bytes={line.bytes}"
+        f" remote={line.remote}"
+    )
+    for name in ("route", "namespace", "branch", "code"):
+        value = getattr(line, name)
+        if value is not msgspec.UNSET:
+            plain = value.isascii() and value.isprintable() and " " not in value
+            text += f" {name}={value if plain else repr(str(value))}"
+    return text.encode()
 
 
 def open_logs(
@@ -320,4 +327,4 @@ def open_logs(
     logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))
     if root.level > logging.INFO:
         return None
-    return AccessLog(writer, stamp, redactor, None if as_json else formatter)
+    return AccessLog(writer, stamp, redactor, as_json=as_json)

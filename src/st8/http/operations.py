@@ -70,7 +70,11 @@ class Operation:
         if self.verb != "open":
             found += [errors.Unauthenticated, errors.Forbidden]
         if self.body is not None:
-            found += [errors.RequestTimeout, errors.ShuttingDown]
+            found += [
+                errors.UnsupportedMedia,
+                errors.RequestTimeout,
+                errors.ShuttingDown,
+            ]
         return (*ALWAYS, *found)
 
 

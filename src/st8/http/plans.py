@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "LOG_ENTRIES_DEFAULT",
     "CheckpointsPlan",
     "CollectPlan",
     "Detail",

@@ -27,7 +27,7 @@ from st8.http.replies import PROBLEM, Reply
 if TYPE_CHECKING:
     from st8.http.replies import Headers
 
-__all__ = ["as_st8_error", "problem_reply"]
+__all__ = ["as_st8_error", "encode_problem", "problem_reply"]
 
 _RETRY_AFTER_S: Final = b"1"
 _LATER: Final = frozenset({429, 503})
@@ -57,12 +57,14 @@ def problem_reply(error: St8Error) -> Reply:
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     if error.http_status in _LATER and error.retryable:
         headers.append((b"retry-after", _RETRY_AFTER_S))
-    return Reply(error.http_status, headers, _encode(error.problem()) + b"\n")
+    return Reply(error.http_status, headers, encode_problem(error))
 
 
-def _encode(problem: dict[str, object]) -> bytes:
+def encode_problem(error: St8Error) -> bytes:
+    """Return the body that tells ``error``."""
+    problem = error.problem()
     try:
-        return msgspec.json.encode(problem, enc_hook=str)
+        return msgspec.json.encode(problem, enc_hook=str) + b"\n"
     except UnicodeEncodeError:
         # Half a surrogate pair, from a path or a header; told as an escape.
-        return json.dumps(problem).encode()
+        return json.dumps(problem).encode() + b"\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, field
+from msgspec import Meta, Struct, field
 
 from st8.core import limits
 from st8.core.errors import InvalidValue, LimitExceeded
@@ -12,6 +12,21 @@ from st8.core.ids import Author, CheckpointName, Key
 from st8.core.revisions import parse_time
 from st8.engine.history import LogFilter
 from st8.http.etag import selection_tag
+from st8.http.fields import (
+    AfterField,
+    AtField,
+    BranchField,
+    ChangesField,
+    CheckpointField,
+    KeyField,
+    LimitField,
+    LogAfterField,
+    LogLimitField,
+    NamespaceField,
+    PrefixField,
+    RevisionField,
+    StateLimitField,
+)
 from st8.http.plans import (
     LOG_ENTRIES_DEFAULT,
     CheckpointsPlan,
@@ -24,21 +39,7 @@ from st8.http.plans import (
     StatePlan,
     page_size,
 )
-from st8.http.wire import (
-    AfterField,
-    AtField,
-    BranchField,
-    ChangesField,
-    CheckpointField,
-    LimitField,
-    NamespaceField,
-    PrefixField,
-    RevisionField,
-    Wire,
-    namespace_of,
-    scope_of,
-    selector_of,
-)
+from st8.http.wire import namespace_of, scope_of, selector_of
 
 __all__ = [
     "BranchesQuery",
@@ -50,13 +51,8 @@ __all__ = [
     "StateQuery",
 ]
 
-KeyField = Annotated[str, Meta(description="Only revisions that touched it.")]
-KeysField = Annotated[
-    list[str], Meta(description="Only these documents; absent ones are left out.")
-]
 
-
-class Query(Wire):
+class Query(Struct, forbid_unknown_fields=True):
     """The parameters of a query string."""
 
     def plan(self) -> Plan:
@@ -84,15 +80,15 @@ class StateQuery(Query):
     revision: RevisionField = 0
     checkpoint: CheckpointField = ""
     at: AtField = ""
-    key: KeysField = field(default_factory=list[str])
-    prefix: PrefixField = ""
-    limit: Annotated[
-        int,
+    key: Annotated[
+        list[KeyField],
         Meta(
-            description="At most so many documents, "
-            f"{limits.STATE_PAGE_DOCUMENTS.maximum} at most; all when not given."
+            description="Only these documents; absent ones are left out.",
+            extra_json_schema={"maxItems": limits.READ_KEYS.maximum},
         ),
-    ] = 0
+    ] = field(default_factory=list[str])
+    prefix: PrefixField = ""
+    limit: StateLimitField = 0
     after: AfterField = ""
     contents: Annotated[
         bool, Meta(description="`false` answers `keys` instead of `objects`.")
@@ -125,22 +121,9 @@ class LogQuery(Query):
 
     namespace: NamespaceField = ""
     branch: BranchField = ""
-    limit: Annotated[
-        int,
-        Meta(
-            description=f"At most so many entries, {LOG_ENTRIES_DEFAULT} when not "
-            f"given, {limits.PAGE_ENTRIES.maximum} at most."
-        ),
-    ] = 0
-    after: Annotated[
-        int,
-        Meta(
-            ge=0,
-            description="Only entries older than this revision: the `next` of the page "
-            "before.",
-        ),
-    ] = 0
-    key: KeyField = ""
+    limit: LogLimitField = 0
+    after: LogAfterField = 0
+    key: Annotated[str, Meta(description="Only revisions that touched it.")] = ""
     prefix: Annotated[
         str, Meta(description="Only revisions that touched a key under it.")
     ] = ""

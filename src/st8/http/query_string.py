@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import msgspec
 
 from st8.core import limits
-from st8.core.errors import InvalidValue, LimitExceeded, MalformedRequest, UnknownField
+from st8.core.errors import InvalidValue, MalformedRequest, UnknownField
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +52,10 @@ class QueryParser(Generic[Q]):
         """Return the parameters.
 
         Raises:
-            MalformedRequest: A percent escape is broken, or is not UTF-8.
+            MalformedRequest: A percent escape is broken, or is not UTF-8; or a
+                number has more than 64 bits.
             UnknownField: A parameter does not exist.
             InvalidValue: One is given twice, or its value is of the wrong type.
-            LimitExceeded: A whole number has more than 64 bits.
         """
         if not query:
             return self.kind()
@@ -130,13 +130,22 @@ def _integer(name: str, text: str) -> int:
     if _INTEGER.fullmatch(text) is None:
         digits = text.removeprefix("-")
         if digits.isascii() and digits.isdigit():
-            raise LimitExceeded(limits.JSON_INTEGER_BITS, f"the number of {name}")
+            raise _too_large(name)
         shown = text[:_SHOWN_CHARACTERS]
         raise InvalidValue(name, f"{shown!r} is not a whole number")
     number = int(text)
     if not -_INTEGER_MAX - 1 <= number <= _INTEGER_MAX:
-        raise LimitExceeded(limits.JSON_INTEGER_BITS, f"the number of {name}")
+        raise _too_large(name)
     return number
+
+
+def _too_large(name: str) -> MalformedRequest:
+    limit = limits.JSON_INTEGER_BITS
+    return MalformedRequest(
+        f"the number of {name} does not fit into {limit.maximum} bits ({limit.name})",
+        limit=limit.name,
+        maximum=limit.maximum,
+    )
 
 
 def _boolean(name: str, text: str) -> bool:

@@ -36,8 +36,12 @@ __all__ = [
     "STREAM_FROM_BYTES",
     "TEXT",
     "Delivery",
+    "Headers",
+    "Message",
     "OpenReply",
+    "Receive",
     "Reply",
+    "Send",
     "open_reply",
 ]
 
@@ -183,18 +187,23 @@ class Delivery:
             # Measured by making it twice: what it is made from does not change.
             length = await self._run(_length, reply.pieces())
         await self._start(reply, length)
-        gone = asyncio.ensure_future(self._receive())
+        gone = asyncio.ensure_future(self._gone())
         try:
             await self._pump(reply, head, rest, gone)
         finally:
             gone.cancel()
+
+    async def _gone(self) -> None:
+        """Return once the client is gone; a body that nobody read is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _pump(
         self,
         reply: Reply,
         head: bytes,
         rest: Iterator[bytes],
-        gone: asyncio.Future[Message],
+        gone: asyncio.Future[None],
     ) -> None:
         made: bytearray | None = None if reply.keep is None else bytearray(head)
         chunk, done = head, False

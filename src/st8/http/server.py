@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from st8.http.guards import AccessRecorder, Connections, GuardedProtocol, GuardSettings
+from st8.http.connections import Connections, GuardSettings
+from st8.http.guards import GuardedProtocol
 
 if TYPE_CHECKING:
     import ssl
 
-    from st8.http.guards import AsgiApp
+    from st8.http.connections import AccessRecorder, AsgiApp
 
 __all__ = ["HttpServer", "address_of", "is_loopback", "listen"]
 

@@ -30,6 +30,7 @@ __all__ = [
     "Nothing",
     "Problem",
     "Result",
+    "Shape",
     "State",
     "Version",
 ]

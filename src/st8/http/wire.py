@@ -36,9 +36,25 @@ from st8.engine.requests import (
     Selector,
     Side,
 )
+from st8.http.fields import (
+    AfterField,
+    AtField,
+    AuthorField,
+    BranchField,
+    ChangesField,
+    CheckpointField,
+    ContentField,
+    DryRunField,
+    ExpectField,
+    KeyField,
+    MessageField,
+    NameField,
+    NamespaceField,
+    RevisionField,
+    StateLimitField,
+)
 from st8.http.plans import (
     CollectPlan,
-    Detail,
     DiffPlan,
     Plan,
     Reach,
@@ -60,66 +76,18 @@ __all__ = [
     "RestoreBody",
     "RollbackBody",
     "ScopeBody",
+    "ScopedBody",
     "SelectorBody",
+    "Wire",
+    "namespace_of",
+    "scope_of",
+    "selector_of",
 ]
 
 N = TypeVar("N", BranchName, CheckpointName)
 
 _SCOPES_REMEMBERED = 1_024
 COLLECT_KEEP_DEFAULT = 10
-
-NamespaceField = Annotated[str, Meta(description="Blank stands for `default`.")]
-BranchField = Annotated[str, Meta(description="Blank stands for `main`.")]
-RevisionField = Annotated[
-    int,
-    Meta(
-        description="A revision's number, or a negative number relative to the head: "
-        "-1 is the one before it. 0 stands for not given."
-    ),
-]
-CheckpointField = Annotated[
-    str, Meta(description="The revision that this checkpoint names.")
-]
-AtField = Annotated[
-    str,
-    Meta(
-        description="The revision that was the head at this RFC 3339 time.",
-        examples=["2026-01-31T12:00:00Z"],
-    ),
-]
-MessageField = Annotated[
-    str, Meta(description="Why. Blank takes the name of the operation.")
-]
-AuthorField = Annotated[str, Meta(description="Who makes the change.")]
-ExpectField = Annotated[
-    int,
-    Meta(
-        ge=0,
-        description="Refuse with 409 unless the branch's head is this revision; 0 "
-        "expects that nothing was applied yet.",
-    ),
-]
-DryRunField = Annotated[
-    bool, Meta(description="Answer what would be changed, and change nothing.")
-]
-ChangesField = Annotated[
-    Detail,
-    Meta(
-        description="How much of the changes is answered: `full` with contents, `keys` "
-        "without, or `none`."
-    ),
-]
-PrefixField = Annotated[str, Meta(description="Only names that begin with it.")]
-AfterField = Annotated[
-    str, Meta(description="Go on behind this name: the `next` of the page before.")
-]
-LimitField = Annotated[
-    int,
-    Meta(
-        description=f"At most so many, {limits.PAGE_ENTRIES.maximum} when not given "
-        "and at most."
-    ),
-]
 
 
 class Wire(Struct, forbid_unknown_fields=True):
@@ -140,10 +108,12 @@ class Body(Wire):
 
 @lru_cache(_SCOPES_REMEMBERED)
 def scope_of(namespace: str | None, branch: str | None) -> Scope:
+    """Return the scope of these names; a blank one takes its default."""
     return Scope.parse(namespace or "", branch or "")
 
 
 def namespace_of(name: str | None) -> Namespace:
+    """Return the namespace of this name; a blank one is the default."""
     return scope_of(name, None).namespace
 
 
@@ -188,8 +158,8 @@ class ScopeBody(Wire):
 class DocumentBody(Wire):
     """A document; its content is kept byte for byte."""
 
-    key: Annotated[str, Meta(description="Its path-like name.")]
-    content: Annotated[str, Meta(description="UTF-8 text.")]
+    key: KeyField
+    content: ContentField
 
 
 class SelectorBody(Wire):
@@ -206,7 +176,7 @@ class SelectorBody(Wire):
         | None
     ) = None
     documents: list[DocumentBody] | None = None
-    deletes: list[str] | None = None
+    deletes: list[KeyField] | None = None
     exact: (
         Annotated[bool, Meta(description="The documents alone are the state.")] | None
     ) = None
@@ -238,7 +208,7 @@ class ApplyBody(ScopedBody):
     """Documents to put and keys to delete, as one revision."""
 
     documents: list[DocumentBody] | None = None
-    deletes: list[str] | None = None
+    deletes: list[KeyField] | None = None
     message: MessageField | None = None
     author: AuthorField | None = None
     expect_revision: ExpectField | None = None
@@ -353,13 +323,11 @@ class DiffBody(ScopedBody):
     revision_id: RevisionField | None = None
     checkpoint_name: CheckpointField | None = None
     documents: list[DocumentBody] | None = None
-    deletes: list[str] | None = None
+    deletes: list[KeyField] | None = None
     source: SelectorBody | None = field(default=None, name="from")
     target: SelectorBody | None = field(default=None, name="to")
     changes: ChangesField | None = None
-    limit: (
-        Annotated[int, Meta(description="At most so many changes; 0 for all.")] | None
-    ) = None
+    limit: StateLimitField | None = None
     after: AfterField | None = None
 
     def plan(self, _idempotency_key: str | None = None, /) -> DiffPlan:
@@ -401,10 +369,10 @@ class DiffBody(ScopedBody):
         )
 
 
-class PutCheckpointBody(ScopedBody):
+class PutCheckpointBody(ScopedBody, kw_only=True):
     """A name for a revision, the branch's head when none is given."""
 
-    name: str = ""
+    name: NameField
     description: (
         Annotated[str, Meta(description="What the checkpoint is good for.")] | None
     ) = None
@@ -429,11 +397,11 @@ class PutCheckpointBody(ScopedBody):
         return RefPlan((Reach(*scope),), request)
 
 
-class DeleteCheckpointBody(Body):
+class DeleteCheckpointBody(Body, kw_only=True):
     """A checkpoint to delete; the revision it names stays."""
 
     namespace: NamespaceField | None = None
-    name: str = ""
+    name: NameField
 
     def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
         """Return what to do."""
@@ -442,10 +410,10 @@ class DeleteCheckpointBody(Body):
         return RefPlan((Reach(namespace),), request)
 
 
-class CreateBranchBody(ScopedBody):
+class CreateBranchBody(ScopedBody, kw_only=True):
     """A new branch at a state of the scope, its head when none is given."""
 
-    name: str = ""
+    name: NameField
     from_revision: RevisionField | None = None
     from_checkpoint: CheckpointField | None = None
     from_at: AtField | None = None
@@ -461,11 +429,11 @@ class CreateBranchBody(ScopedBody):
         return RefPlan(reach, CreateBranch(scope, name, source))
 
 
-class DeleteBranchBody(Body):
+class DeleteBranchBody(Body, kw_only=True):
     """A branch to delete; checkpoints keep what they name."""
 
     namespace: NamespaceField | None = None
-    name: str = ""
+    name: NameField
     expect_revision: ExpectField | None = None
 
     def plan(self, _idempotency_key: str | None = None, /) -> RefPlan:
@@ -482,7 +450,8 @@ class CollectBody(Body):
             int,
             Meta(
                 description="The newest revisions of each branch that stay; 10 when 0 "
-                "or not given."
+                "or not given.",
+                extra_json_schema={"minimum": 0, "maximum": limits.GC_KEEP.maximum},
             ),
         ]
         | None

@@ -128,10 +128,11 @@ class SqliteStore:
                 size += len(data)
                 if size_max is not None and size > size_max:
                     break
-        found = {wanted[prefix]: data for prefix, data in rows}
-        if len(found) == len(rows) and len(wanted) == len(digests):
-            return found
-        # Two objects share their first eight bytes: only the whole digest can tell.
+        found = {wanted.get(prefix, b""): data for prefix, data in rows}
+        if b"" not in found and len(found) == len(rows) and len(wanted) == len(digests):
+            return cast("dict[Digest, bytes]", found)
+        # Two objects share their first eight bytes, or an index is damaged: only the
+        # whole digest can tell.
         by_digest = {digest_of(data): data for _, data in rows}
         return {digest: by_digest[digest] for digest in digests if digest in by_digest}
 

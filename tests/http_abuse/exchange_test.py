@@ -1,0 +1,266 @@
+"""Keep-alive, pipelining, 100-continue, HTTP/1.0, upgrades: what st8d does is stated."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+from tests.http_abuse.raw import HOST, Echo, Served, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+SLOW = b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[uvloop.new_event_loop, asyncio.new_event_loop],
+    ids=["uvloop", "asyncio"],
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """One server for all rows, on each of the loops that it can run on."""
+    with served(Echo(), loop_factory=request.param) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def forget(server: Served) -> None:
+    """Forget what earlier tests sent."""
+    server.app.requests.clear()
+    server.app.disconnects.clear()
+    server.app.go.clear()
+
+
+def test_pipelined_requests(server: Served) -> None:
+    """Requests sent at once are answered one after the other, in order."""
+    with server.wire() as wire:
+        wire.send(
+            b"".join(b"GET /%d HTTP/1.1\r\n" % n + HOST + b"\r\n" for n in range(50))
+        )
+        answers = [wire.answer() for _ in range(50)]
+
+    expected = [b"GET /%d 0 host\n" % n for n in range(50)]
+    assert expected == [answer.body for answer in answers if answer is not None]
+
+
+def test_pipelined_bodies(server: Served) -> None:
+    """Each of several requests sent at once gets its own body."""
+    with server.wire() as wire:
+        wire.send(
+            b"".join(
+                b"POST / HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s"
+                % (HOST, n, b"x" * n)
+                for n in range(10)
+            )
+        )
+        answers = [wire.answer() for _ in range(10)]
+
+    expected = [b"POST / %d host,content-length\n" % n for n in range(10)]
+    assert expected == [answer.body for answer in answers if answer is not None]
+
+
+def test_pipeline_that_is_too_long(server: Served) -> None:
+    """Beyond 64 waiting requests the connection is refused, after the answers."""
+    with server.wire() as wire:
+        wire.send(SLOW + GET * 10_000)
+        time.sleep(0.1)
+        server.app.go.set()
+        answers = []
+        while (answer := wire.answer()) is not None:
+            answers.append(answer)
+
+    assert [200] * 65 + [503] == [answer.status for answer in answers]
+    assert "overloaded" == answers[-1].problem["code"]
+
+
+def test_refusal_does_not_overtake(server: Served) -> None:
+    """A refusal comes after the answers to the requests before it."""
+    with server.wire() as wire:
+        wire.send(SLOW + GET + b"broken\r\n\r\n")
+        time.sleep(0.1)
+        server.app.go.set()
+        answers = [wire.answer() for _ in range(3)]
+
+        assert [200, 200, 400] == [a.status for a in answers if a is not None]
+        assert wire.ends()
+
+
+def test_nothing_follows_close(server: Served) -> None:
+    """What is sent behind "Connection: close" is not a request."""
+    with server.wire() as wire:
+        wire.send(GET[:-2] + b"Connection: close\r\n\r\n" + GET)
+        answer = wire.answer()
+
+        assert answer is not None
+        assert (200, "close") == (answer.status, answer.headers["connection"])
+        assert wire.ends()
+    assert ["GET /"] == server.app.requests
+
+
+def test_expect_continue(server: Served) -> None:
+    """A client that asks is told to go on once the app wants the body."""
+    with server.wire() as wire:
+        wire.send(
+            b"POST / HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        )
+        interim = wire.answer(head_only=True)
+        wire.send(b"abc")
+        final = wire.answer()
+        wire.send(GET)
+        following = wire.answer()
+
+    assert interim is not None
+    assert final is not None
+    assert following is not None
+    assert (100, 200, 200) == (interim.status, final.status, following.status)
+
+
+def test_expect_continue_answered_at_once(server: Served) -> None:
+    """A client that was answered without its body is not asked for it."""
+    with server.wire() as wire:
+        wire.send(
+            b"POST /early HTTP/1.1\r\n"
+            + HOST
+            + b"Content-Length: 30000000\r\nExpect: 100-continue\r\n\r\n"
+        )
+        answer = wire.answer()
+
+        assert answer is not None
+        assert (413, "close") == (answer.status, answer.headers["connection"])
+        assert wire.ends()
+
+
+def test_http_1_0(server: Served) -> None:
+    """HTTP/1.0 is answered, without Host too, and the connection closed."""
+    with server.wire() as wire:
+        wire.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        answer = wire.answer()
+
+        assert answer is not None
+        assert (200, "close") == (answer.status, answer.headers["connection"])
+        assert wire.ends()
+
+
+def test_http_1_0_has_no_chunks(server: Served) -> None:
+    """An answer of unknown length ends with the connection in HTTP/1.0."""
+    with server.wire() as wire:
+        wire.send(b"GET /big HTTP/1.0\r\n\r\n")
+        answer = wire.answer()
+
+    assert answer is not None
+    assert "transfer-encoding" not in answer.headers
+    assert 64 * 1024 * 1024 == len(answer.body)
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_upgrade_to_http_2_is_ignored(server: Served, size: int) -> None:
+    """A client that offers h2c, as Java's does, is answered in HTTP/1.1."""
+    request = (
+        b"POST / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        + HOST
+        + b"Content-Length: %d\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQB\r\n"
+        % size
+        + b"Upgrade: h2c\r\nUser-Agent: Java-http-client/17\r\n\r\n"
+    )
+    with server.wire() as wire:
+        for _ in range(3):
+            wire.send(request + b"x" * size)
+            answer = wire.answer()
+
+            assert answer is not None
+            expected = b"POST / %d connection,host,content-length,user-agent\n" % size
+            assert expected == answer.body
+
+
+def test_end_of_sending(server: Served) -> None:
+    """A client that ends its side after a whole request is still answered."""
+    with server.wire() as wire:
+        wire.send(SLOW)
+        wire.socket.shutdown(socket.SHUT_WR)
+        time.sleep(0.1)
+        server.app.go.set()
+        answer = wire.answer()
+
+        assert answer is not None
+        assert 200 == answer.status
+        assert wire.ends()
+
+
+def test_client_that_goes(server: Served) -> None:
+    """A client that goes in the middle of its body is told to the app."""
+    with server.wire() as wire:
+        wire.send(b"POST /gone HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\nabc")
+        wait_for_requests(server, 1)
+    deadline = time.monotonic() + 10
+    while not server.app.disconnects:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert ["/gone"] == server.app.disconnects
+
+
+def test_pipelining_client_that_goes(server: Served) -> None:
+    """Nothing is left of a client that goes while its requests wait."""
+    with server.wire() as wire:
+        wire.send(SLOW + b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\n")
+        wait_for_requests(server, 1)
+    server.app.go.set()
+    deadline = time.monotonic() + 10
+    while server.server.requests_in_flight or server.server.connections:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert "GET /slow" == server.app.requests[0]
+
+
+def test_fault_of_the_app(server: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """What the app fails with is logged, and not told to the client."""
+    with server.wire() as wire:
+        wire.send(b"GET /fault HTTP/1.1\r\n" + HOST + b"\r\n")
+        answer = wire.answer()
+
+    assert answer is not None
+    assert (500, "internal_error") == (answer.status, answer.problem["code"])
+    assert b"secret" not in answer.body
+    assert "a secret of the app" in caplog.text
+
+
+def test_requests_that_outlast_the_server() -> None:
+    """What is cut off at the end is told what is known: a write may have happened."""
+    app = Echo()
+    with contextlib.ExitStack() as wires:
+        with served(app) as server:
+            read, write = (wires.enter_context(server.wire()) for _ in range(2))
+            read.send(SLOW)
+            write.send(b"POST" + SLOW[3:-2] + b"Content-Length: 0\r\n\r\n")
+            wait_for_requests(server, 2)
+        of_read, of_write = read.answer(), write.answer()
+
+    assert of_read is not None
+    assert of_write is not None
+    assert ("shutting_down", "none") == (
+        of_read.problem["code"],
+        of_read.problem["outcome"],
+    )
+    assert ("outcome_unknown", "unknown") == (
+        of_write.problem["code"],
+        of_write.problem["outcome"],
+    )
+
+
+def wait_for_requests(server: Served, count: int) -> None:
+    """Return once ``count`` requests have reached the app."""
+    deadline = time.monotonic() + 10
+    while len(server.app.requests) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
