@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from st8 import __version__
+from st8.core.durations import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,24 +29,12 @@ __all__ = [
     "Settings",
     "UsageError",
     "load",
-    "parse_duration",
     "parse_listen",
 ]
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
-_UNITS_S: Final[dict[str, float]] = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "\u00b5s": 1e-6,  # the micro sign and the Greek letter, as in Go
-    "\u03bcs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|[u\u00b5\u03bc]s|ms|s|m|h)")
 _PORT_MAX: Final = 65_535
 
 
@@ -230,26 +218,6 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit()) or int(port) > _PORT_MAX:
         raise ValueError(f"{port!r} is not a port; it is a number up to {_PORT_MAX}")
     return host, int(port)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as Go writes it: ``1m30s``, ``500ms``, ``0``."""
-    if text == "0":
-        return 0.0
-    position = 0
-    seconds = 0.0
-    while position < len(text):
-        part = _DURATION.match(text, position)
-        if part is None:
-            break
-        seconds += float(part[1]) * _UNITS_S[part[2]]
-        position = part.end()
-    if not text or position < len(text):
-        hint = f"; write {text}s" if text.isascii() and text.isdigit() else ""
-        raise ValueError(
-            f"{text!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
-        )
-    return seconds
 
 
 def _limit(text: str) -> float:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from st8.config import Settings
     from st8.engine.engine import Engine
     from st8.http.app import App
-    from st8.http.guards import GuardSettings
+    from st8.http.connections import GuardSettings
     from st8.http.logs import AccessLog
     from st8.http.server import HttpServer
 
@@ -289,7 +289,7 @@ def _guards(settings: Settings) -> GuardSettings:
     """Return the guards' limits, with as many connections as files allow."""
     import resource  # noqa: PLC0415 - --local has one client
 
-    from st8.http.guards import GuardSettings  # noqa: PLC0415 - --local
+    from st8.http.connections import GuardSettings  # noqa: PLC0415 - --local
 
     wanted = limits.CONNECTIONS.maximum + _OWN_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -375,7 +375,7 @@ def serve_engine(
 
     Yields the base URL, at which it can be reached already.
     """
-    from st8.http.guards import GuardSettings  # noqa: PLC0415 - start-up time
+    from st8.http.connections import GuardSettings  # noqa: PLC0415 - start-up time
     from st8.http.server import address_of, listen  # noqa: PLC0415 - start-up time
 
     listener = listen("127.0.0.1", 0)

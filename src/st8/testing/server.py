@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from st8.core.ports import Clock, Store
-    from st8.http.guards import GuardSettings
+    from st8.http.connections import GuardSettings
 
 __all__ = ["RunningServer", "running_server"]
 

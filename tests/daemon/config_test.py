@@ -1,0 +1,164 @@
+"""Flags and variables of st8d: Go's rules, checked values, one table."""
+
+from __future__ import annotations
+
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from st8 import config
+from st8.config import SETTINGS, Finished, Settings, UsageError, load
+
+
+def test_defaults() -> None:
+    """What holds when nobody says anything is what the table says."""
+    assert Settings() == load([], {})
+
+
+def test_every_setting() -> None:
+    """Every setting can be given as a flag."""
+    expected = Settings(
+        listen=("::1", 1),
+        state_dir=Path("dir"),
+        token="t0ken",
+        token_from_flag=True,
+        tls=(Path("cert"), Path("key")),
+        read_timeout_s=1.0,
+        write_timeout_s=90.0,
+        idle_timeout_s=inf,
+        shutdown_timeout_s=0.0,
+        log_format="json",
+        log_level="debug",
+    )
+    arguments = {
+        "listen": "[::1]:1",
+        "state-dir": "dir",
+        "token": "t0ken",
+        "tls-cert": "cert",
+        "tls-key": "key",
+        "read-timeout": "1s",
+        "write-timeout": "1m30s",
+        "idle-timeout": "0",
+        "shutdown-timeout": "0",
+        "log-format": "json",
+        "log-level": "debug",
+    }
+
+    assert {setting.name for setting in SETTINGS} == set(arguments)
+    assert expected == load(
+        [f"--{name}={text}" for name, text in arguments.items()], {}
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--listen", ":1"],
+        ["-listen", ":1"],
+        ["--listen=:1"],
+        ["-listen=:1"],
+        ["-listen", ":2", "--listen=:1"],
+    ],
+)
+def test_forms_of_a_flag(arguments: list[str]) -> None:
+    """One dash is two, a value may follow in either way, and the last one wins."""
+    assert ("", 1) == load(arguments, {}).listen
+
+
+def test_value_with_a_dash() -> None:
+    """What follows a flag is its value, also when it begins with a dash."""
+    assert "-listen" == load(["--token", "-listen"], {}).token
+
+
+def test_flag_over_variable() -> None:
+    """A flag wins over the variable, an empty one too; an empty variable is none."""
+    environment = {"ST8D_TOKEN": "from-environment"}
+
+    assert "from-environment" == load([], environment).token
+    assert "from-flag" == load(["--token", "from-flag"], environment).token
+    assert load(["--token="], environment).token is None
+    assert load([], {"ST8D_TOKEN": ""}).token is None
+
+
+def test_token_is_never_shown() -> None:
+    """Settings that are printed keep the token to themselves."""
+    assert "s3cret" not in repr(load(["--token=s3cret"], {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":8748", ("", 8748)),
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("localhost:65535", ("localhost", 65535)),
+        ("[::]:1", ("::", 1)),
+        ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+    ],
+)
+def test_listen(text: str, expected: tuple[str, int]) -> None:
+    """An address is host and port as Go writes them."""
+    assert expected == config.parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8748", "host", "::1:8748", "host:", "host:65536", "host:-1", "h:²"]
+)
+def test_bad_listen(text: str) -> None:
+    """An address that is none is refused with what is wrong with it."""
+    with pytest.raises(UsageError, match="--listen: "):
+        load(["--listen", text], {})
+
+
+@pytest.mark.parametrize("text", ["", "30", "-1s", "1s "])
+def test_bad_duration(text: str) -> None:
+    """A duration that is none is refused with an example."""
+    with pytest.raises(UsageError, match=r"--read-timeout: .*30s"):
+        load([f"--read-timeout={text}"], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--listn=1"], "there is no flag --listn; did you mean --listen?"),
+        (["--qqq"], "there is no flag --qqq; st8d --help lists all"),
+        (["-"], "st8d takes flags only, and '-' is none"),
+        (["--"], "st8d takes flags only, and '--' is none"),
+        (["--state-dir"], "--state-dir needs a value"),
+        (["--state-dir="], "--state-dir: a directory is needed"),
+        (["--log-level=loud"], "--log-level: 'loud' is none of "),
+        (["--token", "a b"], "--token: the token has characters "),
+        (["--token", " a"], "--token: the token is blank or has white space "),
+    ],
+)
+def test_usage_errors(arguments: list[str], sentence: str) -> None:
+    """What can't be right is one sentence that names it."""
+    with pytest.raises(UsageError) as caught:
+        load(arguments, {})
+
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("argument", ["-h", "--h", "-help", "--help"])
+def test_help(argument: str) -> None:
+    """The help lists every setting with its default."""
+    with pytest.raises(Finished) as caught:
+        load(["--listen", ":1", argument], {})
+
+    text = str(caught.value)
+    assert [] == [s.name for s in SETTINGS if f"--{s.name} {s.metavar}" not in text]
+    assert [] == [s.name for s in SETTINGS if s.default and s.default not in text]
+
+
+def test_defaults_in_the_table_are_the_dataclasss() -> None:
+    """The two places that say a default say the same."""
+    parsed: dict[str, Any] = {s.name: s.parse(s.default) for s in SETTINGS}
+    settings = Settings()
+
+    assert settings.listen == parsed["listen"]
+    assert settings.state_dir == parsed["state-dir"]
+    assert settings.read_timeout_s == parsed["read-timeout"]
+    assert settings.write_timeout_s == parsed["write-timeout"]
+    assert settings.idle_timeout_s == parsed["idle-timeout"]
+    assert settings.shutdown_timeout_s == parsed["shutdown-timeout"]
