@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         Unavailable,
         UnknownField,
         Unreachable,
+        UnsupportedMedia,
     )
 
 __version__ = "0.1.0"
@@ -134,6 +135,7 @@ __all__ = [
     "Unavailable",
     "UnknownField",
     "Unreachable",
+    "UnsupportedMedia",
     "Written",
     "__version__",
     "moment_of",

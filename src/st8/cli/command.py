@@ -111,6 +111,13 @@ class Group(_WithGlobalFlags, click.Group):
         self.default = default
         self.strict = strict or default is None
 
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the subcommands, then the options."""
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the name of the subcommand first, then let Click parse."""
         at = _first_word(args)

@@ -52,16 +52,18 @@ def diff(
 
 
 def _show(pages: Iterable[Diff]) -> None:
-    from st8.core.unified import unified_diff
+    from st8.core.unified import has_no_lines, unified_diff
 
-    shown = False
+    shown = lineless = False
     for page in pages:
         if page.changes and not shown:
             a, b = page.from_revision, page.to_revision
             output.write(f"Diff from revision {a} to {b}\n")
             shown = True
         for change in page.changes:
-            text = unified_diff(change.key, change.before, change.after)
+            before, after = change.before, change.after
+            text = unified_diff(change.key, before, after, headed=lineless)
+            lineless = has_no_lines(before, after)
             output.write_content(f"\n{text}")
     if not shown:
         output.write("No differences.\n")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from st8.core.errors import InvalidValue
+
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
@@ -91,10 +93,13 @@ class Flags:
         text = in_file if self.timeout is None else self.timeout
         if text is None:
             return _TIMEOUT_S
-        from st8.cli.durations import timeout_s
+        from st8.core.durations import parse_duration
 
-        where = f"server.timeout in {path}" if self.timeout is None else "--timeout"
-        return timeout_s(text, where)
+        try:
+            return parse_duration(text.strip()) or None
+        except ValueError as error:
+            where = f"server.timeout in {path}" if self.timeout is None else "--timeout"
+            raise InvalidValue(where, str(error)) from None
 
     @staticmethod
     def _either(flag: str | None, file: str | None) -> str:

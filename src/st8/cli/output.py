@@ -8,6 +8,7 @@ they are, as that is what ``get`` and ``diff`` are for.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from st8.client import Written
     from st8.core.documents import Change
@@ -52,9 +54,10 @@ def write(text: str) -> None:
 def write_bytes(data: bytes) -> None:
     """Write ``data`` to standard output, all of it, as it is."""
     rest = memoryview(data)
+    out = _stdout().buffer
     while rest:
         # Unbuffered output may take a part only.
-        rest = rest[sys.stdout.buffer.write(rest) :]
+        rest = rest[out.write(rest) :]
 
 
 def write_content(text: str) -> None:
@@ -72,14 +75,14 @@ def flush() -> None:
         BrokenPipeError: Nobody reads it any more.
         OSError: It can't be written.
     """
-    sys.stdout.flush()
+    _stdout().flush()
 
 
 def discard() -> None:
     """Give up what was written and is not out yet; nobody wants it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, _stdout().fileno())
     except (OSError, ValueError):
         pass  # not a real file; it has no reader to lose
     finally:
@@ -94,15 +97,27 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """Write a sentence to standard error; a standard error nobody reads is fine."""
     try:
-        sys.stderr.write(escaped(message) + "\n")
-        sys.stderr.flush()
+        if sys.stderr is not None:  # it is where nobody gave the process one
+            sys.stderr.write(escaped(message) + "\n")
+            sys.stderr.flush()
     except OSError:
         pass
 
 
 def on_terminal() -> bool:
     """Return whether standard output is a terminal."""
-    return sys.stdout.isatty()
+    return _stdout().isatty()
+
+
+def _stdout() -> TextIO:
+    """Return standard output.
+
+    Raises:
+        OSError: The process was started without one.
+    """
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return sys.stdout
 
 
 def escaped(text: str) -> str:

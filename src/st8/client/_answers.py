@@ -120,7 +120,7 @@ def error_of(answer: Answer) -> St8Error:
             problem = cast("object", json.loads(answer.body))
         except (ValueError, RecursionError):
             problem = None
-        if isinstance(problem, dict) and "detail" in problem:
+        if isinstance(problem, dict) and "code" in problem:
             known = cast("dict[str, object]", problem)
             return St8Error.from_problem({"status": status, **known})
     if status in _NOT_THE_DAEMONS:
@@ -330,9 +330,7 @@ def _log_entry(fields: _Fields, contents: bool) -> LogEntry:
 
 
 def _changes(fields: _Fields, contents: bool) -> tuple[Change, ...]:
-    return tuple(
-        _change(_Fields(c), contents) for c in fields.items("changes")
-    )
+    return tuple(_change(_Fields(c), contents) for c in fields.items("changes"))
 
 
 def _change(fields: _Fields, contents: bool) -> Change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from st8.client._answers import Answer
 
-__all__ = ["Call", "Effect", "Request", "Walk", "get", "send"]
+__all__ = ["Call", "Effect", "Request", "Steps", "Walk", "get", "send"]
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -70,6 +71,10 @@ class Walk(NamedTuple, Generic[P, T]):
     first: Call[P]
     items: Callable[[P], Iterable[T]]
     after: Callable[[P], Call[P] | None]
+
+
+Steps = Generator[Call[P], P, T]
+"""Calls that follow from each other: yields each, is sent its result, returns all."""
 
 
 def get(

@@ -68,7 +68,7 @@ class Deadline:
 
     def failure(self, stage: Stage) -> Failure:
         """Return the failure of an attempt whose time was over at ``stage``."""
-        return Failure(f"nothing within {self._timeout_s} s", stage, timed_out=True)
+        return Failure(f"nothing within {self._timeout_s:g} s", stage, timed_out=True)
 
 
 class _Reader(io.RawIOBase):
@@ -277,8 +277,11 @@ class Pool:
         """Return a new connection; TLS is agreed on."""
         host, port = self._address.host, self._address.port
         tls = self._tls_context() if self._address.secure else None
+        left_s = deadline.left_s()
         try:
-            sock = socket.create_connection((host, port), deadline.left_s())
+            if left_s == 0.0:
+                raise TimeoutError  # noqa: TRY301 - joins the connection's own
+            sock = socket.create_connection((host, port), left_s)
         except TimeoutError:
             raise deadline.failure("connect") from None
         except OSError as error:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from st8.client import _answers
 from st8.client._answers import NotUnderstood
-from st8.client._calls import Call, Walk, get, send
+from st8.client._calls import Call, Steps, Walk, get, send
+from st8.client._results import LogPage
 from st8.client._selection import (
     Filter,
     Pick,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
         Collected,
         Diff,
         LogEntry,
-        LogPage,
         NamespaceInfo,
         ServerVersion,
         State,
@@ -68,8 +68,8 @@ __all__ = [
     "documents",
     "gc",
     "key_pages",
+    "log",
     "log_pages",
-    "log_start",
     "namespaces",
     "reset",
     "state",
@@ -478,8 +478,7 @@ def log_pages(
 ) -> Walk[LogPage, LogEntry]:
     """Reads the log page by page, newest first, from one starting point.
 
-    Pages without entries say only that none was wanted; whether there are any at
-    all is asked by :func:`log_start`.
+    Pages without entries say only that none was wanted, not that there are none.
     """
 
     def call(after: int | None) -> Call[LogPage]:
@@ -505,11 +504,41 @@ def log_pages(
     return Walk(call(after), _entries, following)
 
 
-def log_start(scope: Scope) -> Call[LogPage]:
-    """Reads whether there is a log; its answer raises NothingApplied if not."""
-    return log_pages(
-        scope, Pick(), Filter(), page_size=1, after=None, contents=False
-    ).first
+def log(
+    scope: Scope,
+    start: Pick,
+    wanted: Filter,
+    *,
+    limit: int,
+    after: int | None,
+    contents: bool,
+) -> Steps[LogPage, LogPage]:
+    """Reads ``limit`` entries of the log, in as many pages as that takes.
+
+    Where nothing was wanted of what there is, it asks whether there is anything.
+    """
+    if limit < 1:
+        raise InvalidValue("limit", "must be at least 1")
+    entries: list[LogEntry] = []
+    following = after
+    while True:
+        page = yield log_pages(
+            scope,
+            start,
+            wanted,
+            page_size=min(limits.PAGE_ENTRIES.maximum, limit - len(entries)),
+            after=following,
+            contents=contents,
+        ).first
+        entries += page.entries
+        following = page.next
+        if following is None or len(entries) >= limit:
+            break
+    if not entries and after is None:
+        yield log_pages(
+            scope, Pick(), Filter(), page_size=1, after=None, contents=False
+        ).first
+    return LogPage(tuple(entries), page.next, page.collected)
 
 
 # --- checkpoints, branches, namespaces -----------------------------------------

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from st8.client import _core
 from st8.client._connection import Deadline
-from st8.client._results import LogPage
 from st8.client._retry import RETRIES
 from st8.client._selection import Filter, Pick, Select
 from st8.client._transport import Transport
-from st8.core import limits
 from st8.core.errors import InvalidValue
 from st8.core.ids import Scope
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
         Collected,
         Diff,
         LogEntry,
+        LogPage,
         NamespaceInfo,
         ServerVersion,
         State,
@@ -566,29 +565,16 @@ class Client:
             NothingApplied: The scope has no history at all; it may be mistyped.
             NotFound: The revision or checkpoint is not there.
         """
-        if limit < 1:
-            raise InvalidValue("limit", "must be at least 1")
-        start = Pick.one_of(revision, checkpoint, at)
-        wanted = Filter(key, prefix, author, since, until)
-        page_max = limits.PAGE_ENTRIES.maximum
-        entries: list[LogEntry] = []
-        page = LogPage((), after)
-        while len(entries) < limit:
-            walk = _core.log_pages(
+        return self._transport.run(
+            _core.log(
                 self._scope,
-                start,
-                wanted,
-                page_size=min(page_max, limit - len(entries)),
-                after=page.next,
+                Pick.one_of(revision, checkpoint, at),
+                Filter(key, prefix, author, since, until),
+                limit=limit,
+                after=after,
                 contents=contents,
             )
-            page = self._transport.send(walk.first)
-            entries += page.entries
-            if page.next is None:
-                break
-        if not entries and after is None:
-            self._transport.send(_core.log_start(self._scope))
-        return LogPage(tuple(entries), page.next, page.collected)
+        )
 
     def history(
         self,

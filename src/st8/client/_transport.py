@@ -15,7 +15,7 @@ from st8.core.errors import InvalidValue, St8Error
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from st8.client._calls import Call, Walk
+    from st8.client._calls import Call, Steps, Walk
 
 __all__ = ["Transport"]
 
@@ -85,6 +85,15 @@ class Transport:
             except St8Error as error:
                 delay_s = attempts.after_error(error, deadline.left_s(), retry_after_s)
             sleep(delay_s)
+
+    def run(self, steps: Steps[P, T]) -> T:
+        """Return what ``steps`` return, given the result of each call they yield."""
+        try:
+            call = next(steps)
+            while True:
+                call = steps.send(self.send(call))
+        except StopIteration as end:
+            return cast("T", end.value)
 
     def each(self, walk: Walk[P, T]) -> Iterator[T]:
         """Yield what the pages of ``walk`` hold; each is asked for when needed."""

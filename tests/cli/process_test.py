@@ -1,0 +1,193 @@
+"""``st8ctl`` as a process: what only shows between processes and on terminals."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.client.scripted import scripted
+
+if TYPE_CHECKING:
+    from tests.cli.st8ctl import St8ctl
+    from tests.client.scripted import Wire
+
+PROGRAM = [sys.executable, "-c", "from st8.cli.main import main; main()"]
+
+
+def run(*args: str) -> subprocess.CompletedProcess[bytes]:
+    """Run st8ctl to its end."""
+    return subprocess.run(
+        [*PROGRAM, *args],
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def test_ends(st8ctl: St8ctl) -> None:
+    """Output and exit code get out of the process, whole."""
+    content = "line\n" * 500_000
+    st8ctl.write("big", content)
+    st8ctl("apply", "big")
+
+    done = run("--server", st8ctl.url, "get", "big")
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert content.encode() == done.stdout
+    done = run("--server", st8ctl.url, "get", "nothing")
+    assert (3, b"") == (done.returncode, done.stdout)
+    assert 0 == run("--version").returncode
+    assert 2 == run("nonsense").returncode
+
+
+def test_reader_that_goes_away(st8ctl: St8ctl) -> None:
+    """`st8ctl get | head` ends without a word."""
+    st8ctl.write("big", "line\n" * 500_000)
+    st8ctl("apply", "big")
+    for args in (["get", "big"], ["diff", "-v", "big="], ["log"]):
+        with subprocess.Popen(
+            [*PROGRAM, "--server", st8ctl.url, *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.close()
+            assert b"" == process.stderr.read()
+            assert 141 == process.wait(60)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_can_not_be_written(st8ctl: St8ctl) -> None:
+    """A full disk under the output is an error, never a silent success."""
+    st8ctl("apply", "-v", "k=v")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*PROGRAM, "--server", st8ctl.url, "get"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+
+    assert (1, b"error: can't write the output: No space left on device\n") == (
+        done.returncode,
+        done.stderr,
+    )
+
+
+def test_interrupt() -> None:
+    """Ctrl-C ends a command that waits, with 130 and nothing else to say."""
+    asked = threading.Event()
+
+    def wait(wire: Wire) -> None:
+        wire.request()
+        asked.set()
+        wire.wait_for_close()
+
+    with (
+        scripted(wait) as server,
+        subprocess.Popen(
+            [*PROGRAM, "--server", server.url, "get"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+
+    assert (130, b"", b"") == (process.returncode, out, err)
+
+
+def on_terminal(*args: str) -> str:
+    """Run st8ctl on a terminal of its own and return what that shows."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *args], stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while data := os.read(ours, 4096):
+                shown += data
+        except OSError:  # the way a terminal says that nobody writes any more
+            pass
+        process.wait(60)
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_contents_on_a_terminal(st8ctl: St8ctl) -> None:
+    """On a terminal a diff can't drive it; in a pipe it is what `patch` needs."""
+    st8ctl("apply", "-v", "k=\x1b[31m\tred\r\n")
+    args = ["--server", st8ctl.url, "diff", "--delete", "k"]
+
+    assert (
+        "Diff from revision 1 to 1\n\n--- k\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+        "-\\x1b[31m\tred\\r\n"
+    ) == on_terminal(*args).replace("        ", "\t")
+    assert b"\n-\x1b[31m\tred\r\n" in run(*args).stdout
+
+
+def test_output_is_utf8_whatever_the_encoding(st8ctl: St8ctl) -> None:
+    """Keys and contents leave as UTF-8 where the terminal's encoding can't write them."""
+    st8ctl("apply", "-v", "ü=é")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for args, expected in ((["get"], "revision: 1\nü\n"), (["get", "ü"], "é")):
+        done = subprocess.run(
+            [*PROGRAM, "--server", st8ctl.url, *args],
+            capture_output=True,
+            check=False,
+            env=environment,
+            timeout=60,
+        )
+        assert (expected.encode(), b"") == (done.stdout, done.stderr)
+
+
+def test_what_a_command_loads() -> None:
+    """Starting `st8ctl get` loads nothing of the daemon and nothing that is slow."""
+    code = (
+        "import sys\n"
+        "from st8.cli.root import run\n"
+        "run(['--server', 'http://127.0.0.1:9', 'get'])\n"
+        "print(*sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.decode().split())
+
+    assert "st8.client" in loaded
+    assert set() == loaded & {
+        "apsw", "asyncio", "concurrent.futures", "dataclasses", "difflib",
+        "importlib.metadata", "logging", "msgspec", "pathlib", "prometheus_client",
+        "st8.cli.apply", "st8.core.node", "st8.core.revisions", "st8.core.tree",
+        "st8.core.unified", "st8.daemon", "st8.engine", "st8.http", "st8.store",
+        "subprocess", "tempfile", "uvicorn", "yaml",
+    }  # fmt: skip
+
+
+def test_help_loads_no_client() -> None:
+    """Asking for help loads neither the client nor any command."""
+    code = (
+        "import sys\n"
+        "from st8.cli.root import run\n"
+        "run(['--help'])\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60
+    )
+
+    assert set() == set(done.stderr.decode().split()) & {
+        "http.client", "json", "ssl", "st8.cli.get", "st8.client", "yaml",
+    }  # fmt: skip
