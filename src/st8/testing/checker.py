@@ -59,7 +59,7 @@ class Write:
     revision: int
     called_ns: int
     returned_ns: int | None
-    edits: Mapping[str, str | None] = field(default_factory=dict)
+    edits: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
     resets_to: int | None = None
     name: str = ""
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["ST8D", "ChildDaemon", "call"]
+__all__ = ["ST8D", "ChildDaemon", "call", "free_port"]
 
 ST8D: Final = (sys.executable, "-m", "st8.daemon")
 """The command that runs st8d with this interpreter."""
@@ -25,7 +26,7 @@ ST8D: Final = (sys.executable, "-m", "st8.daemon")
 _START_S: Final = 60.0
 _STOP_S: Final = 60.0
 _LOOK_S: Final = 0.004
-_LISTENING: Final = re.compile(rb"st8d listening on (\S+):(\d+)")
+_LISTENING: Final = re.compile(rb"st8d listening on \S+:(\d+)")
 
 
 class ChildDaemon:
@@ -41,6 +42,7 @@ class ChildDaemon:
         state_dir: Path,
         *arguments: str,
         command: Sequence[str] = ST8D,
+        port: int = 0,
         wait: bool = True,
     ) -> None:
         """Start it on ``state_dir`` and wait until it is ready.
@@ -49,20 +51,22 @@ class ChildDaemon:
             state_dir: Its state directory.
             arguments: More flags of st8d.
             command: What to run instead of st8d, with st8d's flags.
+            port: Where it listens; 0 is a free one, which its log tells, so that
+                it must log at ``info``.
             wait: Whether to wait; otherwise call :meth:`wait_until_ready`.
 
         Raises:
             RuntimeError: It did not get ready; says what it logged.
         """
         self.host = "127.0.0.1"
-        self.port = 0
+        self.port = port
         # A file, so that nobody has to keep reading what it logs.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self.process = subprocess.Popen(  # noqa: S603 - our own daemon
             [
                 *command,
                 "--listen",
-                f"{self.host}:0",
+                f"{self.host}:{port}",
                 "--state-dir",
                 str(state_dir),
                 *arguments,
@@ -88,14 +92,22 @@ class ChildDaemon:
         """
         deadline = time.monotonic() + _START_S
         while self.process.poll() is None and time.monotonic() < deadline:
-            found = _LISTENING.search(self.log())
-            if found is not None:
-                self.port = int(found[2])
+            if self._is_ready():
                 return
             time.sleep(_LOOK_S)
         log = self.log().decode(errors="replace")
         self.kill()
         raise RuntimeError(f"st8d did not get ready:\n{log}")
+
+    def _is_ready(self) -> bool:
+        """Return whether it listens; learn the port if it is not known."""
+        if self.port:
+            with socket.socket() as probe:
+                return probe.connect_ex((self.host, self.port)) == 0
+        found = _LISTENING.search(self.log())
+        if found is not None:
+            self.port = int(found[1])
+        return found is not None
 
     def log(self) -> bytes:
         """Return what it has logged so far; nothing once it is gone."""
@@ -153,6 +165,13 @@ def call(
     answer = connection.getresponse()
     text = answer.read()
     return answer.status, json.loads(text) if text else None
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
 def _plain_environment() -> dict[str, str]:

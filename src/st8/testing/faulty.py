@@ -153,10 +153,12 @@ class FaultyStore:
 
     # --- the store -------------------------------------------------------------
 
-    def objects(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+    def objects(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("objects")
-        found = self._store.objects(digests)
+        found = self._store.objects(digests, size_max)
         self._leave("objects")
         return found
 

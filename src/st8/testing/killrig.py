@@ -78,12 +78,13 @@ class Outcome:
 
     def __str__(self) -> str:
         """Return it as a few lines of text."""
+        unanswered = self.applied + self.unapplied
         lines = [
-            f"{self.kills} kills ({self.starts_killed} while starting), "
-            f"{self.acknowledged} writes acknowledged, {self.refused} refused, "
-            f"{self.applied + self.unapplied} never answered "
-            f"({self.applied} of them made), {self.reads} reads",
-            f"{self.revisions} revisions and {self.objects} objects hashed again; "
+            f"{self.kills} kills, {self.starts_killed} of them while starting",
+            f"{self.acknowledged} writes acknowledged, {self.refused} refused",
+            f"{unanswered} never answered, {self.applied} of them made",
+            f"{self.reads} reads",
+            f"{self.revisions} revisions and {self.objects} objects hashed again",
             f"seed {self.seed}",
             *(f"WRONG: {sentence}" for sentence in self.wrong[:50]),
             f"{len(self.wrong)} wrong" if self.wrong else "nothing wrong",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from st8.testing.checker import Read
 
-__all__ = ["Attempt", "Ledger"]
+__all__ = ["Attempt", "Kind", "Ledger"]
 
 Fate = Literal["unknown", "acknowledged", "refused"]
 Kind = Literal["apply", "rollback", "restore", "branch", "checkpoint"]
@@ -86,9 +87,9 @@ class Ledger:
         attempt.returned_ns = time.monotonic_ns()
         attempt.answer = answer
         with self._lock:
-            if status != 200:
+            if status != HTTPStatus.OK:
                 attempt.fate = "refused"
-                if status >= 500:
+                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
                     self.faults.append(f"{attempt.name}: answered {status}: {answer}")
                 return
             attempt.fate = "acknowledged"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from random import Random  # noqa: TID251 - is handed one
 
     from st8.testing.child import ChildDaemon
-    from st8.testing.ledger import Ledger
+    from st8.testing.ledger import Kind, Ledger
 
 __all__ = ["NAMESPACES", "Writer"]
 
@@ -34,6 +35,16 @@ _ROUTES: Final = {
 }
 _RETRIES: Final = 0.5
 """The share of unanswered writes that are sent again, with the same key."""
+_READS: Final = 0.08
+_DELETES: Final = 0.2
+# Of the writes, the share of each kind.
+_KINDS: Final[dict[Kind, float]] = {
+    "apply": 0.80,
+    "rollback": 0.07,
+    "restore": 0.05,
+    "branch": 0.03,
+    "checkpoint": 0.05,
+}
 
 
 class Writer:
@@ -78,7 +89,7 @@ class Writer:
         again = attempt is not None and attempt.revises
         if attempt is not None and again and self._chance.random() < _RETRIES:
             self._send(connection, attempt)
-        elif self._chance.random() < 0.08:
+        elif self._chance.random() < _READS:
             self._read(connection)
         else:
             self._send(connection, self._next())
@@ -97,7 +108,7 @@ class Writer:
         query = urlencode({"namespace": namespace, "branch": branch})
         called_ns = time.monotonic_ns()
         status, answer = call(connection, "GET", f"/v1/state?{query}")
-        if status != 200:
+        if status != HTTPStatus.OK:
             self._ledger.faults.append(f"a read was answered {status}: {answer}")
             return
         self._ledger.saw(
@@ -125,35 +136,34 @@ class Writer:
         name = f"{self._name}-{self._count}"
         namespace, branch = self._scope()
         revisions = self._ledger.revisions(namespace, branch)
-        choice = self._chance.random()
-        if not revisions or choice < 0.8:
+        [kind] = self._chance.choices(list(_KINDS), list(_KINDS.values()))
+        if not revisions or kind == "apply":
             return self._apply(name, namespace, branch)
         source = self._chance.choice(revisions)
         scope = {"namespace": namespace, "branch": branch}
-        if choice < 0.87:
+        body: dict[str, Any]
+        if kind == "rollback":
             body = {"scope": scope, "revision_id": source, "message": name}
-            return Attempt(name, "rollback", namespace, branch, body, source=source)
-        if choice < 0.92:
-            target = self._chance.choice(self._ledger.branches(namespace))
+        elif kind == "restore":
             body = {
-                "scope": {"namespace": namespace, "branch": target},
+                "scope": {**scope, "branch": self._chance.choice(_BRANCHES)},
                 "from_branch": branch,
                 "from_revision": source,
                 "message": name,
             }
-            return Attempt(name, "restore", namespace, target, body, source=source)
-        if choice < 0.95:
+        elif kind == "branch":
             body = {"scope": scope, "name": name, "from_revision": source}
-            return Attempt(name, "branch", namespace, branch, body, source=source)
-        body = {"scope": scope, "name": name, "revision": source}
-        return Attempt(name, "checkpoint", namespace, branch, body, source=source)
+        else:
+            body = {"scope": scope, "name": name, "revision": source}
+        where = body["scope"]["branch"]
+        return Attempt(name, kind, namespace, where, body, source=source)
 
     def _apply(self, name: str, namespace: str, branch: str) -> Attempt:
         edits: dict[str, str | None] = {}
         for key in self._chance.sample(_KEYS, self._chance.randint(1, 4)):
             filling = "x" * self._chance.randrange(200)
             content = f"written by {name}\n{filling}\n"
-            edits[key] = None if self._chance.random() < 0.2 else content
+            edits[key] = None if self._chance.random() < _DELETES else content
         body: dict[str, Any] = {
             "scope": {"namespace": namespace, "branch": branch},
             "documents": [

@@ -1,0 +1,402 @@
+"""Parts of the suite for stores: names and lists, answers and collection.
+
+They are apart from :mod:`st8.testing.contract` only for its length.
+"""
+
+# ruff: noqa: S101, PLR2004, SIM300 - these are tests, though not in tests/
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    IdempotencyKey,
+    Namespace,
+    digest_of,
+)
+from st8.core.limits import NAME_BYTES
+from st8.core.ports import Stale
+from st8.testing.batches import (
+    KEY,
+    NO_MARKS,
+    A,
+    B,
+    N,
+    answer_of,
+    dump,
+    epoch_of,
+    full_batch,
+    key_of,
+    named,
+    objects_of,
+    put,
+    record_of,
+    remember,
+    set_branch,
+    sweep_all,
+    write,
+    write_named,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from st8.core.ports import Store
+    from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
+
+__all__ = ["CollectionContract", "NamesContract"]
+
+_ListT = TypeVar("_ListT", bound="NamespaceInfo | Branch | Checkpoint")
+
+_FEW = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+        HealthCheck.too_slow,
+    ],
+)
+
+_NAMES = st.text(
+    st.sampled_from(["a", "b", "/", "é", "\uffff", "\U0001f680", "\U0010ffff", "%"]),
+    min_size=1,
+    max_size=4,
+)
+"""Names that begin alike, and that sort otherwise as UTF-16 than as UTF-8."""
+
+
+class _OpensStores:
+    """Opens a store for each test."""
+
+    def open_store(self, place: Path) -> Store:
+        """Open the store at ``place``: new there, or as it was left.
+
+        The folder exists, is empty at first, and belongs to this store alone.
+        """
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        """Give a new store, and close it."""
+        store = self.open_store(tmp_path)
+        yield store
+        store.close()
+
+
+class NamesContract(_OpensStores):
+    """What must hold of names and of lists of them."""
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (("a", "b/main"), ("a/b", "main")),
+            (("a", "b"), ("a/b", "b")),
+            (("a", "main"), ("a", "main/obj")),
+            (("a/cp", "meta"), ("a", "cp/meta")),
+            (("a", "/"), ("a/", "/")),
+            (("a", "A"), ("a", "a")),
+            (("a", "\u00e9"), ("a", "e\u0301")),
+            (("a", "a%"), ("a", "ab")),
+            (("a", "a_"), ("a", "ab")),
+            (("a", "1"), ("a", "01")),
+            (("1", "a"), ("1.0", "a")),
+        ],
+        ids=ascii,
+    )
+    def test_names_that_look_alike_are_two(
+        self, store: Store, first: tuple[str, str], second: tuple[str, str]
+    ) -> None:
+        """What is written under one pair of names is not seen under another."""
+        one = Namespace(first[0]), BranchName(first[1])
+        two = Namespace(second[0]), BranchName(second[1])
+        write(store, *one)
+
+        assert store.branch(*two) is None
+        assert store.checkpoint(two[0], CheckpointName(two[1])) is None
+        write(store, *two)
+        set_branch(store, store.branch(*one), None, *one)
+        assert store.branch(*one) is None
+        assert store.branch(*two) is not None
+
+    @_FEW
+    @given(
+        pairs=st.lists(st.tuples(_NAMES, _NAMES), min_size=2, max_size=12, unique=True)
+    )
+    def test_names_never_alias(
+        self, tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]]
+    ) -> None:
+        """Branches, checkpoints and answers under any names keep to themselves."""
+        with closing(self.open_store(tmp_path_factory.mktemp("names"))) as store:
+            write_named(store, *pairs)
+            numbers: dict[str, int] = {}
+            for namespace, name in pairs:
+                owner = Namespace(namespace)
+                number = numbers[namespace] = numbers.get(namespace, 0) + 1
+
+                assert named(name, number) == (
+                    store.branch(owner, BranchName(name)),
+                    store.checkpoint(owner, CheckpointName(name)),
+                    store.answer(owner, key_of(name)),
+                )
+                assert {number: record_of(owner, number)} == store.revisions(
+                    owner, [N(number)]
+                )
+            for namespace, number in numbers.items():
+                assert number == store.namespace(Namespace(namespace)).last_revision
+
+    def test_the_longest_names_are_kept(self, store: Store) -> None:
+        """Names of as many bytes as are allowed are stored and listed."""
+        longest = "é" * (NAME_BYTES.maximum // 2)
+        write_named(store, (longest, longest))
+
+        assert [longest] == [info.name for info in store.namespaces(longest, "", 10)]
+        found = store.branches(Namespace(longest), longest[:-1], "", 10)
+        assert [longest] == [branch.name for branch in found]
+
+    # --- lists ---------------------------------------------------------------
+
+    @_FEW
+    @given(
+        names=st.sets(_NAMES, min_size=1, max_size=15),
+        prefix=_NAMES | st.just(""),
+        after=_NAMES | st.just(""),
+        limit=st.integers(1, 6),
+    )
+    def test_lists_are_in_byte_order_and_paged(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        names: set[str],
+        prefix: str,
+        after: str,
+        limit: int,
+    ) -> None:
+        """Any page of any list is the part of all names in the order of UTF-8 bytes."""
+        with closing(self.open_store(tmp_path_factory.mktemp("lists"))) as store:
+            write_named(
+                store,
+                *((name, "x") for name in names),
+                *(("0", name) for name in sorted(names)),
+            )
+            in_order = sorted(names, key=str.encode)
+
+            def page(of: list[str], prefix: str, after: str) -> list[str]:
+                later = [n for n in of if n.startswith(prefix)]
+                return [n for n in later if n.encode() > after.encode()][:limit]
+
+            with_owner = sorted([*names, "0"], key=str.encode)
+            for lists, every in (
+                (store.namespaces, with_owner),
+                (_of(store.branches, "0"), in_order),
+                (_of(store.checkpoints, "0"), in_order),
+            ):
+                found = lists(prefix, after, limit)
+                assert page(every, prefix, after) == [item.name for item in found]
+                assert every == _all_pages(lists, limit)
+
+    @pytest.mark.parametrize(
+        ("name", "prefix"),
+        [
+            ("\U0010ffff", ""),
+            ("a\U0010ffff", "a"),
+            ("a\U0010ffffz", "a\U0010ffff"),
+            ("\U0010ffff\U0010ffff", "\U0010ffff"),
+            ("\ud7ff", "\ud7ff"),
+            ("\ue000", ""),
+        ],
+        ids=ascii,
+    )
+    def test_names_at_the_end_of_unicode_are_listed(
+        self, store: Store, name: str, prefix: str
+    ) -> None:
+        """A name is listed under every prefix of it, whatever character follows."""
+        write_named(store, (name, name))
+        owner = Namespace(name)
+
+        assert [name] == [info.name for info in store.namespaces(prefix, "", 10)]
+        assert [name] == [b.name for b in store.branches(owner, prefix, "", 10)]
+        assert [name] == [c.name for c in store.checkpoints(owner, prefix, "", 10)]
+
+    def test_a_prefix_is_no_pattern(self, store: Store) -> None:
+        """Percent, underscore, star and case mean themselves in a prefix."""
+        write_named(
+            store, *((name, "x") for name in ("a%b", "a_b", "a*b", "axb", "Axb"))
+        )
+
+        for prefix in ("a%", "a_", "a*", "ax", "Ax"):
+            found = [info.name for info in store.namespaces(prefix, "", 10)]
+            assert [prefix + "b"] == found
+
+
+class CollectionContract(_OpensStores):
+    """What must hold of what is forgotten: old answers, revisions and objects."""
+
+    def test_answers_are_remembered(self, store: Store) -> None:
+        """An answer is found under its namespace and key; a new one replaces it."""
+        write(store)
+        write(store, B)
+        remember(store, 1, {KEY: answer_of(1), "other": answer_of(3)})
+        remember(store, 1, {KEY: answer_of(2)}, B)
+
+        assert answer_of(1) == store.answer(A, KEY)
+        assert answer_of(2) == store.answer(B, KEY)
+        assert answer_of(3) == store.answer(A, IdempotencyKey("other"))
+        remember(store, 1, {KEY: answer_of(4)})
+        assert answer_of(4) == store.answer(A, KEY)
+
+    def test_answers_are_kept_until_they_expire(self, store: Store) -> None:
+        """No answer is forgotten before its time, whatever is committed."""
+        write(store)
+        remember(store, 1, {f"k{n}": answer_of(n, 100) for n in range(300)})
+        for number in range(10):
+            remember(store, 100, {f"later{number}": answer_of(number, 200)})
+
+        for number in range(300):
+            key = IdempotencyKey(f"k{number}")
+            assert answer_of(number, 100) == store.answer(A, key)
+
+    def test_expired_answers_do_not_pile_up(self, store: Store) -> None:
+        """Once they have expired, later commits with answers let the old ones go."""
+        write(store)
+        remember(store, 1, {f"k{n}": answer_of(n, 100) for n in range(200)})
+        for number in range(40):
+            remember(store, 101, {f"later{number}": answer_of(number, 200)})
+
+        left = [store.answer(A, IdempotencyKey(f"k{n}")) for n in range(200)]
+        assert [None] * 200 == left
+        assert store.answer(A, IdempotencyKey("later0")) == answer_of(0, 200)
+
+    # --- collection ----------------------------------------------------------
+
+    def test_raising_the_epoch_removes_revisions(self, store: Store) -> None:
+        """A raised epoch is one more, and the named revisions are gone."""
+        for _ in range(4):
+            write(store)
+        write(store, B)
+        before = dump(store)
+        epoch = store.raise_epoch({A: [N(1), N(3), N(77)], B: []}, before.epoch)
+
+        assert before.epoch + 1 == epoch == epoch_of(store)
+        assert [2, 4] == list(store.numbers(A, N(0), 10))
+        assert {} == store.revisions(A, [N(1), N(3)])
+        after = dump(store)
+        assert (before.namespaces, before.branches) == (
+            after.namespaces,
+            after.branches,
+        )
+        assert before.revisions[B] == after.revisions[B]
+
+    def test_an_unexpected_epoch_changes_nothing(self, store: Store) -> None:
+        """Raising another epoch than the current one is Stale and removes nothing."""
+        write(store)
+        before = dump(store)
+
+        for wrong in (before.epoch - 1, before.epoch + 1):
+            with pytest.raises(Stale):
+                store.raise_epoch({A: [N(1)]}, wrong)
+        assert before == dump(store)
+
+    def test_a_batch_of_an_older_epoch_is_stale(self, store: Store) -> None:
+        """What was prepared before a collection began is not written after."""
+        batch = full_batch(store)
+        store.raise_epoch({}, batch.epoch)
+
+        with pytest.raises(Stale):
+            store.commit(batch)
+        assert [] == list(store.namespaces("", "", 10))
+
+    def test_a_sweep_deletes_what_is_old_and_not_marked(self, store: Store) -> None:
+        """Unmarked objects of an older epoch go; marked and newer ones stay."""
+        marked, dead, again, new = (digest_of(c) for c in (b"m", b"d", b"a", b"n"))
+        put(store, b"m", b"d", b"a")
+        epoch = store.raise_epoch({}, epoch_of(store))
+        put(store, b"a", b"n")
+
+        assert 1 == sweep_all(store, [marked], epoch)
+        left = store.objects([marked, dead, again, new])
+        assert objects_of(b"m", b"a", b"n") == left
+
+    def test_a_sweep_spares_the_epoch_it_is_told(self, store: Store) -> None:
+        """Objects stamped with the epoch itself, or a later one, stay."""
+        put(store, b"x")
+        epoch = epoch_of(store)
+
+        assert 0 == sweep_all(store, [], epoch)
+        assert 0 == sweep_all(store, [], epoch - 1)
+        assert 1 == sweep_all(store, [], epoch + 1)
+
+    @pytest.mark.parametrize("limit", [1, 2, 3, 10, 1_000])
+    def test_a_sweep_goes_through_all_in_pieces(self, store: Store, limit: int) -> None:
+        """However many objects it looks at in one go, a sweep sees each of them."""
+        contents = [b"%d" % n for n in range(20)]
+        kept = {digest_of(c): c for c in contents[::4]}
+        put(store, *contents)
+        epoch = store.raise_epoch({}, epoch_of(store))
+
+        assert 15 == sweep_all(store, kept, epoch, limit)
+        assert kept == store.objects([digest_of(c) for c in contents])
+        assert 0 == sweep_all(store, kept, epoch, limit)
+
+    def test_an_empty_store_is_swept(self, store: Store) -> None:
+        """A sweep of nothing ends at once."""
+        assert (0, 0) == store.sweep(NO_MARKS, epoch_of(store) + 1, 0, 10)
+
+    def test_what_was_swept_can_be_put_again(self, store: Store) -> None:
+        """An object that was deleted is there again after the next put."""
+        put(store, b"x")
+        epoch = store.raise_epoch({}, epoch_of(store))
+        assert 1 == sweep_all(store, [], epoch)
+        assert {} == store.objects([digest_of(b"x")])
+        put(store, b"x")
+
+        assert objects_of(b"x") == store.objects([digest_of(b"x")])
+
+    def test_commits_between_the_pieces_of_a_sweep_are_safe(self, store: Store) -> None:
+        """What a commit puts while a sweep goes on stays, new or there already."""
+        contents = [b"%d" % n for n in range(30)]
+        put(store, *contents)
+        epoch = store.raise_epoch({}, epoch_of(store))
+        position, deleted = store.sweep(NO_MARKS, epoch, 0, 4)
+        rounds = 0
+        while position:
+            put(store, *contents[rounds::7], b"new %d" % rounds)
+            rounds += 1
+            position, more = store.sweep(NO_MARKS, epoch, position, 4)
+            deleted += more
+
+        put(store, *contents[:2])
+        there = store.objects([digest_of(b"new %d" % n) for n in range(rounds)])
+        assert objects_of(*(b"new %d" % n for n in range(rounds))) == there
+        assert objects_of(*contents[:2]) == store.objects(
+            [digest_of(c) for c in contents[:2]]
+        )
+        assert deleted <= 30
+
+
+def _of(
+    lists: Callable[[Namespace, str, str, int], Sequence[_ListT]], namespace: str
+) -> Callable[[str, str, int], Sequence[_ListT]]:
+    """Return one of the lists of a namespace, called as that of namespaces is."""
+
+    def call(prefix: str, after: str, limit: int) -> Sequence[_ListT]:
+        return lists(Namespace(namespace), prefix, after, limit)
+
+    return call
+
+
+def _all_pages(
+    lists: Callable[[str, str, int], Sequence[_ListT]], limit: int
+) -> list[str]:
+    """Return all names of a list, read page by page."""
+    names: list[str] = []
+    while page := lists("", names[-1] if names else "", limit):
+        names += [item.name for item in page]
+    return names

@@ -1,0 +1,35 @@
+"""Opening a store by its URL."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from st8.core.errors import InvalidValue
+from st8.store.memory import MemoryStore
+from st8.store.open import open_store
+from st8.store.sqlite import FILE_NAME, SqliteStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_memory_is_a_store_in_memory() -> None:
+    """memory: opens a new store in memory."""
+    assert isinstance(open_store("memory:"), MemoryStore)
+
+
+def test_sqlite_is_a_store_in_a_directory(tmp_path: Path) -> None:
+    """sqlite:DIRECTORY opens the embedded store there, colons and all."""
+    with closing(open_store(f"sqlite:{tmp_path}/a:b")) as store:
+        assert isinstance(store, SqliteStore)
+    assert (tmp_path / "a:b" / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:", "sqlite", "mysql:x", "/var/lib/st8", ":"])
+def test_other_urls_are_refused(url: str) -> None:
+    """What names no store is an invalid value that shows right ones."""
+    with pytest.raises(InvalidValue, match="write sqlite:DIRECTORY or memory:"):
+        open_store(url)
