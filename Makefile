@@ -14,7 +14,7 @@ bench: ## Measure; see bench/RESULTS.md
 	@script/bench
 
 crash: ## Kill the daemon 200 times and look at what it left
-	@script/test -m crash --crash-kills 200
+	@script/crash
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

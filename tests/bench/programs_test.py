@@ -1,0 +1,96 @@
+"""The benchmarks run, on sizes so small that their figures mean nothing."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bench import cli, load, replay, scale, wrk
+from bench.measure import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    """Return a history of a few lines with every kind of change."""
+    lines: list[dict[str, Any]] = [
+        {"puts": {f"a/{n}.yaml": f"first: {n}\n" for n in range(30)}, "deletes": []},
+        {"puts": {"a/1.yaml": "first: one\r\n"}, "deletes": ["a/2.yaml"]},
+        {"puts": {"b/ü.yaml": "no newline"}, "deletes": []},
+        {"puts": {}, "deletes": ["a/1.yaml"]},
+        {"puts": {"a/1.yaml": "again: \U0001f512\n"}, "deletes": []},
+    ]
+    path = tmp_path / "history.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        for n, line in enumerate(lines, 1):
+            named = {"n": n, "time": "", "author": f"user-{n}", "message": f"line {n}"}
+            file.write(json.dumps(named | line) + "\n")
+    return path
+
+
+def test_replay_compares_states_with_the_source(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A history goes through st8 and git, and comes out as it went in."""
+    code = replay.main([str(history), "--checks", "5"])
+
+    assert 0 == code
+    assert "Replay of 5 commits" in capsys.readouterr().out
+
+
+def test_replay_stops_at_a_state_that_differs(history: Path, tmp_path: Path) -> None:
+    """A single byte that differs from the source ends the replay with an error."""
+    lines = list(replay.read_history(history))
+    wrong = replay.states_at(lines, {3, 5})
+    wrong[3]["a/3.yaml"] += " "
+    st8 = replay.St8(tmp_path / "state")
+    try:
+        st8.commit(lines)
+
+        with pytest.raises(AssertionError, match="state 3 differs"):
+            st8.check(wrong, 5)
+    finally:
+        st8.close()
+
+
+@pytest.mark.slow
+def test_scale_measures_every_row(tmp_path: Path) -> None:
+    """Every size has a figure in every row, in st8, in git and through HTTP."""
+    report = Report("Scaling")
+    plan = scale.Plan((10, 1_000), (100, 200), (10,), (100, 20), 1, 1)
+
+    scale.measure(plan, tmp_path, report)
+
+    headings = [part.partition("\n")[0].split()[1] for part in report.parts]
+    assert ["By", "By", "The", "git", "Through"] == headings
+    assert all(bar.actual > 0 for bar in report.bars)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wrk.present(), reason="wrk makes the load")
+def test_load_measures_every_server(tmp_path: Path) -> None:
+    """st8d, the engine and bare uvicorn all answer, and none refuses a request."""
+    report = Report("Load")
+
+    load.measure(load.Plan((2,), 1, 1), tmp_path, report)
+
+    rates = report.parts[0].splitlines()[4:]
+    assert 9 == len(rates)
+    assert all(int(row.split("|")[2].replace(",", "")) > 0 for row in rates)
+
+
+def test_command_line_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """St8ctl reads a document from a running daemon."""
+    report = Report("Command line")
+
+    cli.measure(tmp_path, 1, report)
+    report.print()
+
+    assert "st8ctl get / python3 -c pass" in capsys.readouterr().out
