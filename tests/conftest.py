@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest.register_assert_rewrite(
-    "st8.testing.contract", "st8.testing.contract_parts", "st8.testing.model"
-)
+pytest.register_assert_rewrite("st8.testing.contract", "st8.testing.contract_parts")
 
 # No test is judged by its time, and a loaded machine is no defect.
 _PATIENT = [HealthCheck.too_slow, HealthCheck.differing_executors]

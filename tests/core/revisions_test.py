@@ -53,14 +53,33 @@ SECOND_HEX = (
     "01"
     + FIRST_DIGEST
     + EMPTY_HEX  # the parent: number, digest, root
-    + "01"  # the skip is the parent
-    + "2d27fbdf4e8ca207afbfa388ca9172fbcc6c70e534af2476b3b704f87debadcf"
+    + "01"  # skip: the parent, whose digest stands there already
+    "2d27fbdf4e8ca207afbfa388ca9172fbcc6c70e534af2476b3b704f87debadcf"
     "0d7061796d656e74732f70726f64"
     "046d61696e"
     "09416e61203c6140783e"  # Ana <a@x>
     "087a7572c3bc636b0a"  # zurück and LF
 )
 SECOND_DIGEST = "faa59349c8c99518206a25148864aee9fafb6dd0aede43527a16700a0aeeb527"
+FOURTH_HEX = (
+    "ff5231"
+    "04"
+    "02"  # restore
+    "18867251edfa0000"
+    "04"
+    "01"
+    "03"
+    "166933aa79bcca8a15dca05331367fac762eb925e87bb7717ca6ffa6aa8ed62b"
+    + EMPTY_HEX
+    + "01"
+    + FIRST_DIGEST  # skip: further back than the parent
+    + EMPTY_HEX
+    + "0d7061796d656e74732f70726f64"
+    "046d61696e"
+    "00"
+    "0172"
+)
+FOURTH_DIGEST = "473d407c90abebff6e963a945d239cab9593c2b9b3dfd3e1bf0e7e93e0fddeb1"
 
 
 def _make(
@@ -99,6 +118,11 @@ SECOND, SECOND_DATA = _make(
     time_ns=TIME_NS + 1,
 )
 
+THIRD, _ = _make(3, _make(2, FIRST, None)[0], FIRST)
+FOURTH, FOURTH_DATA = _make(
+    4, THIRD, _make(2, FIRST, None)[0], kind="restore", message="r"
+)
+
 DIGESTS = st.integers(0, 99).map(value)
 NUMBERS = st.integers(1, 2**63 - 1).map(RevisionNumber)
 NAMES = st.text(
@@ -106,31 +130,38 @@ NAMES = st.text(
     min_size=1,
     max_size=20,
 )
-REVISIONS = st.builds(
-    lambda **fields: _with_digest(_consistent(Revision(**fields, digest=Digest(b"")))),
-    number=NUMBERS,
-    scope=st.builds(Scope, NAMES.map(Namespace), NAMES.map(BranchName)),
-    parents=st.lists(st.builds(Parent, NUMBERS, DIGESTS, DIGESTS), max_size=3).map(
-        tuple
-    ),
-    root=DIGESTS,
-    kind=st.sampled_from(["apply", "rollback", "restore"]),
-    message=st.text(st.characters(codec="utf-8", exclude_characters="\0")).map(Message),
-    author=NAMES.map(Author) | st.just(Author("")),
-    time_ns=st.integers(0, 2**63 - 1),
-    depth=st.integers(1, 2**40),
-    skip=st.builds(Link, NUMBERS, DIGESTS),
-)
 
 
-def _consistent(revision: Revision) -> Revision:
-    """Return a revision with a skip if it has a parent, which agree where they meet."""
-    if not revision.parents:
-        return revision._replace(skip=None)
-    parent = revision.parents[0]
-    if revision.skip is not None and revision.skip.number == parent.number:
-        return revision._replace(skip=Link(parent.number, parent.digest))
-    return revision
+@st.composite
+def _revisions(draw: st.DrawFn) -> Revision:
+    parents = tuple(
+        draw(st.lists(st.builds(Parent, NUMBERS, DIGESTS, DIGESTS), max_size=3))
+    )
+    skip: Link | None = None
+    if parents:
+        first = Link(parents[0].number, parents[0].digest)
+        far = draw(st.builds(Link, NUMBERS, DIGESTS))
+        skip = first if far.number == first.number or draw(st.booleans()) else far
+    return _with_digest(
+        Revision(
+            draw(NUMBERS),
+            Scope(Namespace(draw(NAMES)), BranchName(draw(NAMES))),
+            parents,
+            draw(DIGESTS),
+            draw(st.sampled_from(["apply", "rollback", "restore"])),
+            Message(
+                draw(st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+            ),
+            Author(draw(NAMES | st.just(""))),
+            draw(st.integers(0, 2**63 - 1)),
+            draw(st.integers(1, 2**40)),
+            skip,
+            Digest(b""),
+        )
+    )
+
+
+REVISIONS = _revisions()
 
 
 def _with_digest(revision: Revision) -> Revision:
@@ -145,8 +176,9 @@ def _with_digest(revision: Revision) -> Revision:
     [
         (FIRST, FIRST_DATA, FIRST_HEX, FIRST_DIGEST),
         (SECOND, SECOND_DATA, SECOND_HEX, SECOND_DIGEST),
+        (FOURTH, FOURTH_DATA, FOURTH_HEX, FOURTH_DIGEST),
     ],
-    ids=["first", "second"],
+    ids=["first", "second", "fourth"],
 )
 def test_bytes_are_those_of_the_format(
     revision: Revision, made: bytes, data: str, digest: str
@@ -239,7 +271,7 @@ def test_the_first_revision_follows_nothing() -> None:
 
 
 def test_a_revision_names_its_parent_by_digest() -> None:
-    """A later revision holds its parent's number, digest and root."""
+    """A later revision holds its parent's number, digest and root, and skips to it."""
     parent, _ = _make(7, None, None, root=V1)
     child, _ = _make(9, parent, None)
 

@@ -97,7 +97,7 @@ def test_other_spellings_are_understood(text: str, time_ns: int) -> None:
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     """Anything else is an invalid value that shows a right one."""
-    with pytest.raises(InvalidValue, match="at: .*is not an RFC 3339 time such as"):
+    with pytest.raises(InvalidValue, match=r"at: .*is not an RFC 3339 time such as"):
         parse_time(text, "at")
 
 

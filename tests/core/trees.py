@@ -1,6 +1,4 @@
-"""State trees for tests: where their nodes live, keys to fill them with, and what
-a tree is by its two rules alone.
-"""
+"""State trees for tests: where nodes live, keys, and what the rules demand."""
 
 from __future__ import annotations
 

@@ -314,8 +314,8 @@ def test_answers_name_the_head_after_the_request(
     rows = list(store.answers())
 
     assert len(rows) == len(SCOPES) * 49
-    assert len(SCOPES) == sum(noop for _, _, _, noop, _ in rows)
-    for namespace, request, revision, noop, expires_ns in rows:
+    assert len(SCOPES) == sum(noop for _, _, _, _, noop, _ in rows)
+    for namespace, _, request, revision, noop, expires_ns in rows:
         assert noop in {0, 1}
         assert (namespace, revision) in filled.states
         assert 32 == len(request)

@@ -324,11 +324,12 @@ class StoreReader:
         return dict(map(unsealed, rows))
 
     def answers(self) -> Iterator[tuple[Any, ...]]:
-        """Yield namespace, request, revision, noop and expiry of each answer."""
+        """Yield namespace, key, request, revision, noop and expiry of each answer."""
         yield from map(
             unsealed,
             self.database.execute(
-                "SELECT n.name, a.request, a.revision, a.noop, a.expires_ns, a.seal "
+                "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, "
+                "a.seal "
                 "FROM answers a JOIN namespaces n ON n.id = a.namespace"
             ),
         )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.engine.engine import Engine
+    from st8.engine.requests import Selector
     from st8.testing.clock import FakeClock
     from st8.testing.faulty import FaultyStore
 
@@ -100,7 +101,10 @@ def test_a_base_never_changes(any_engine: Engine) -> None:
     applied(any_engine, "3", "4", at=DEV)
 
     assert (1, 4) == (_branch(any_engine, "dev").base, _branch(any_engine, "dev").head)
-    assert (0, 2) == (_branch(any_engine, "main").base, _branch(any_engine, "main").head)
+    assert (0, 2) == (
+        _branch(any_engine, "main").base,
+        _branch(any_engine, "main").head,
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +118,7 @@ def test_a_base_never_changes(any_engine: Engine) -> None:
     ids=str,
 )
 def test_a_branch_begins_where_it_is_told(
-    any_engine: Engine, source: selector, content: str
+    any_engine: Engine, source: Selector, content: str
 ) -> None:
     """A branch may begin at a head, a revision, a distance or a checkpoint."""
     applied(any_engine, "1", "2", "3")
@@ -157,7 +161,7 @@ def test_a_branch_is_made_once(any_engine: Engine) -> None:
     ids=str,
 )
 def test_a_branch_needs_a_source_that_is_there(
-    any_engine: Engine, source: selector, error: type[Exception]
+    any_engine: Engine, source: Selector, error: type[Exception]
 ) -> None:
     """Where the source is not there, no branch is made (B1)."""
     applied(any_engine, "1")
@@ -239,10 +243,18 @@ def test_a_checkpoint_keeps_what_it_named(any_engine: Engine, clock: FakeClock) 
     head = any_engine.state(SCOPE, selector(1)).revision
     assert head is not None
 
-    assert Checkpoint(
-        made.name, head.number, head.digest, SCOPE.branch, made.description,
-        made.author, 99 * SECOND_NS,
-    ) == made
+    assert (
+        Checkpoint(
+            made.name,
+            head.number,
+            head.digest,
+            SCOPE.branch,
+            made.description,
+            made.author,
+            99 * SECOND_NS,
+        )
+        == made
+    )
     assert ("good", "it works", "Ana") == (made.name, made.description, made.author)
     assert made == any_engine.checkpoint(DEFAULT, CheckpointName("good"))
     assert [made] == _checkpoints(any_engine)
@@ -255,7 +267,7 @@ def test_a_checkpoint_keeps_what_it_named(any_engine: Engine, clock: FakeClock) 
     ids=str,
 )
 def test_a_checkpoint_may_name_any_revision(
-    any_engine: Engine, source: selector, number: int
+    any_engine: Engine, source: Selector, number: int
 ) -> None:
     """A checkpoint names the head unless another revision is given."""
     applied(any_engine, "1", "2", "3")
@@ -280,7 +292,7 @@ def test_a_checkpoint_is_not_overwritten(any_engine: Engine) -> None:
     applied(any_engine, "1")
     checkpoint(any_engine, "cp")
     applied(any_engine, "2")
-    with pytest.raises(CheckpointExists, match="'cp' already exists.*revision 1"):
+    with pytest.raises(CheckpointExists, match=r"'cp' already exists.*revision 1"):
         checkpoint(any_engine, "cp")
     with pytest.raises(CheckpointExists):
         checkpoint(any_engine, "cp", selector(1), description="other words")
@@ -374,7 +386,9 @@ def test_lists_are_paged(any_engine: Engine) -> None:
                 found.append([item.name for item in page.items])
                 after = page.next
             elif kind == "checkpoints":
-                cps = any_engine.checkpoints(DEFAULT, prefix=prefix, after=after, limit=2)
+                cps = any_engine.checkpoints(
+                    DEFAULT, prefix=prefix, after=after, limit=2
+                )
                 found.append([item.name for item in cps.items])
                 after = cps.next
             else:

@@ -20,7 +20,6 @@ from st8.core.node import EMPTY_ROOT
 from st8.engine.engine import Engine
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
-from st8.testing.faulty import FaultyStore
 from tests.engine.acts import (
     DEV,
     SCOPE,
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Digest
     from st8.core.ports import Store
+    from st8.testing.faulty import FaultyStore
 
 DEFAULT = Namespace("default")
 
@@ -374,7 +374,9 @@ def test_commits_go_on_during_a_collection(any_engine: Engine) -> None:
     try:
         for number in range(1, 120):
             # Contents that come and go: what was swept must be put again.
-            apply(any_engine, {f"{number % 5:03d}": f"{number % 3}"}, message=f"{number}")
+            apply(
+                any_engine, {f"{number % 5:03d}": f"{number % 3}"}, message=f"{number}"
+            )
             if number % 10 == 0:
                 reset(any_engine, selector(-1))
             if number % 25 == 0:
@@ -430,7 +432,9 @@ def test_what_is_applied_during_a_collection_is_kept(
     assert {"k": "v8"} == contents(engine, SCOPE, selector(8))
 
 
-@pytest.mark.parametrize("method", ["raise_epoch", "namespaces", "numbers", "revisions"])
+@pytest.mark.parametrize(
+    "method", ["raise_epoch", "namespaces", "numbers", "revisions"]
+)
 def test_what_is_applied_while_it_marks_is_kept(
     store: FaultyStore, engine: Engine, method: str
 ) -> None:

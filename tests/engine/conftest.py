@@ -58,9 +58,7 @@ def any_engine(any_store: Store, clock: FakeClock) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def open_sqlite(
-    tmp_path: Path, clock: FakeClock
-) -> Iterator[Callable[[], Engine]]:
+def open_sqlite(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Engine]]:
     """Opens an engine on one state directory, closing the one before."""
     opened: list[Engine] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -13,7 +14,6 @@ from st8.core import revisions
 from st8.core.errors import Corrupt, St8Error, StorageFailed
 from st8.core.ids import Key, RevisionNumber, digest_of
 from st8.core.node import EMPTY_ROOT
-from st8.core.revisions import Revision
 from st8.engine.engine import Engine
 from st8.engine.history import LogFilter
 from st8.engine.requests import HEAD
@@ -23,7 +23,6 @@ from st8.testing.clock import SECOND_NS, FakeClock
 from tests.engine.acts import (
     DEV,
     SCOPE,
-    applied,
     apply,
     branch,
     changes,
@@ -37,7 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from st8.core.ids import Scope
     from st8.core.ports import Store
+    from st8.core.revisions import Revision
+    from st8.engine.requests import Selector
 
 SIZE = 60
 LAST = 40
@@ -93,7 +95,8 @@ def _everything(engine: Engine, *, tolerant: bool = False) -> dict[str, object]:
         "head": lambda: contents(engine),
         "dev": lambda: contents(engine, DEV),
         "log": lambda: [
-            (e.revision, changes(e.changes)) for e in engine.log(SCOPE, limit=100).entries
+            (e.revision, changes(e.changes))
+            for e in engine.log(SCOPE, limit=100).entries
         ],
         "log of dev": lambda: [
             (e.revision, changes(e.changes)) for e in engine.log(DEV, limit=100).entries
@@ -119,14 +122,10 @@ def _everything(engine: Engine, *, tolerant: bool = False) -> dict[str, object]:
         for at in (SCOPE, DEV):
             for source in (selector(number), selector(-number)):
                 name = f"{at.branch} {source.revision}"
-                questions[name] = lambda at=at, source=source: (
-                    engine.state(at, source).revision,
-                    contents(engine, at, source),
-                )
-        time = 1_767_225_600 * SECOND_NS + number * SECOND_NS
-        questions[f"time {number}"] = lambda time=time: (
-            engine.state(SCOPE, selector(at_ns=time)).number
-        )
+                questions[name] = partial(_revision, engine, at, source)
+        time_ns = 1_767_225_600 * SECOND_NS + number * SECOND_NS
+        at_time = selector(at_ns=time_ns)
+        questions[f"time {number}"] = partial(_revision, engine, SCOPE, at_time)
     for name, question in questions.items():
         try:
             found[name] = question()
@@ -137,6 +136,10 @@ def _everything(engine: Engine, *, tolerant: bool = False) -> dict[str, object]:
         except St8Error as error:  # not found: an answer like any other
             found[name] = repr(error)
     return found
+
+
+def _revision(engine: Engine, at: Scope, source: Selector) -> object:
+    return engine.state(at, source).revision, contents(engine, at, source)
 
 
 def _check(store: Store, truth: dict[str, object], context: str) -> int:
@@ -337,6 +340,11 @@ def test_a_pointer_to_another_revision_is_corrupt(
 # --- the cache ----------------------------------------------------------------------------------
 
 
+def _read_all(engine: Engine) -> None:
+    for number in range(1, LAST + 1):
+        contents(engine, SCOPE, selector(number))
+
+
 def test_what_is_corrupt_is_not_remembered(damaged: MemoryStore) -> None:
     """Once the bytes are right again, so are the answers."""
     digest = next(d for d, (_, data) in damaged._objects.items() if data[:1] != b"\xff")
@@ -344,11 +352,9 @@ def test_what_is_corrupt_is_not_remembered(damaged: MemoryStore) -> None:
     engine = Engine(damaged, FakeClock())
     damaged._objects[digest] = (epoch, b"wrong")
     with pytest.raises(Corrupt):
-        for number in range(1, LAST + 1):
-            contents(engine, SCOPE, selector(number))
+        _read_all(engine)
     damaged._objects[digest] = (epoch, data)
-    for number in range(1, LAST + 1):
-        contents(engine, SCOPE, selector(number))
+    _read_all(engine)
     engine._committer.close()
 
 
@@ -472,7 +478,7 @@ def _check_row(
     table, column, value = row
     (directory / FILE_NAME).write_bytes(good_file)
     connection = apsw.Connection(str(directory / FILE_NAME))
-    connection.execute(f"UPDATE {table} SET {column} = {value}")
+    connection.execute(f"UPDATE {table} SET {column} = {value}")  # noqa: S608 - ours
     connection.close()
     engine = _cold(SqliteStore(directory))
     try:

@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from st8.testing.faulty import FaultyStore
 
 STATES = st.dictionaries(
-    st.text(st.sampled_from("ab/é"), min_size=1, max_size=3), st.sampled_from("xyz"), max_size=8
+    st.text(st.sampled_from("ab/é"), min_size=1, max_size=3),
+    st.sampled_from("xyz"),
+    max_size=8,
 )
 
 
@@ -81,7 +83,10 @@ def test_equal_states_have_no_changes(any_engine: Engine) -> None:
 
 @given(first=STATES, second=STATES, laid=STATES, deleted=st.sets(st.sampled_from("ab")))
 def test_any_diff_agrees_with_dictionaries(
-    first: dict[str, str], second: dict[str, str], laid: dict[str, str], deleted: set[str]
+    first: dict[str, str],
+    second: dict[str, str],
+    laid: dict[str, str],
+    deleted: set[str],
 ) -> None:
     """Between any two states, documents laid over or alone, changes are exact."""
     engine = Engine(MemoryStore(), FakeClock())
@@ -124,7 +129,9 @@ def test_a_diff_writes_nothing(engine: Engine, store: FaultyStore) -> None:
 
 def test_documents_against_nothing_are_all_creates(any_engine: Engine) -> None:
     """Against a scope that nothing was applied to, every document is created."""
-    found = any_engine.diff(SCOPE, Side(HEAD), Side(HEAD, _documents({"b": "2", "a": "1"})))
+    found = any_engine.diff(
+        SCOPE, Side(HEAD), Side(HEAD, _documents({"b": "2", "a": "1"}))
+    )
 
     assert (0, 0, EMPTY_ROOT) == (found.from_number, found.to_number, found.from_root)
     assert [("a", "create", None, "1"), ("b", "create", None, "2")] == changes(
@@ -135,7 +142,9 @@ def test_documents_against_nothing_are_all_creates(any_engine: Engine) -> None:
 def test_exact_documents_delete_what_they_lack(any_engine: Engine) -> None:
     """With exact, what is not among the documents is deleted."""
     apply(any_engine, {"a": "1", "b": "2"})
-    found = any_engine.diff(SCOPE, Side(), Side(HEAD, _documents({"a": "1"}), exact=True))
+    found = any_engine.diff(
+        SCOPE, Side(), Side(HEAD, _documents({"a": "1"}), exact=True)
+    )
 
     assert [("b", "delete", "2", None)] == changes(found.changes)
     nothing = any_engine.diff(SCOPE, Side(), Side(HEAD, exact=True))
@@ -185,7 +194,9 @@ def test_a_side_is_checked_like_an_apply(any_engine: Engine) -> None:
 def test_changes_can_be_read_in_part(any_engine: Engine) -> None:
     """After a key and under a prefix, only those changes are read."""
     apply(any_engine, {f"{folder}/{n}": "1" for folder in "ab" for n in range(5)})
-    found = any_engine.diff(SCOPE, Side(selector(branch="main"), exact=True), Side(HEAD))
+    found = any_engine.diff(
+        SCOPE, Side(selector(branch="main"), exact=True), Side(HEAD)
+    )
 
     def keys(after: str | None = None, prefix: str = "") -> list[str]:
         return [c.key for c in found.changes.iter(after=after, prefix=prefix)]

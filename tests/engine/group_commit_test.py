@@ -142,9 +142,7 @@ def test_big_writes_are_spread_over_commits(store: FaultyStore, engine: Engine) 
     """One commit takes about 32 MiB at most, so that it holds nobody up for long."""
     content = "x" * (4 * 1024 * 1024)
     with _held(store, engine):
-        waiting = [
-            submit(engine, apply_request({"k": content[n:]})) for n in range(20)
-        ]
+        waiting = [submit(engine, apply_request({"k": content[n:]})) for n in range(20)]
     wait(waiting)
     weights = [sum(map(len, batch.objects.values())) for batch in store.batches]
 
@@ -255,7 +253,8 @@ def test_a_refused_write_harms_no_other(store: FaultyStore, engine: Engine) -> N
 
 
 @pytest.mark.parametrize(
-    "error", [Corrupt("bits"), StorageFailed("read"), RuntimeError("fault"), MemoryError()]
+    "error",
+    [Corrupt("bits"), StorageFailed("read"), RuntimeError("fault"), MemoryError()],
 )
 def test_a_write_that_cannot_be_read_for_harms_no_other(
     store: FaultyStore, clock: FakeClock, error: Exception

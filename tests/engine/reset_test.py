@@ -67,7 +67,9 @@ def test_an_older_state_becomes_a_new_revision(any_engine: Engine, kind: Kind) -
 def test_a_rollback_says_who_and_why(any_engine: Engine) -> None:
     """Message and author of a rollback are kept, the message trimmed."""
     applied(any_engine, "1", "2")
-    revision = reset(any_engine, selector(1), message=" broke prod ", author="Bo").revision
+    revision = reset(
+        any_engine, selector(1), message=" broke prod ", author="Bo"
+    ).revision
 
     assert revision is not None
     assert ("broke prod", "Bo") == (revision.message, revision.author)
@@ -165,7 +167,9 @@ def test_an_unknown_target_changes_nothing(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "target", [HEAD, selector(1), selector(checkpoint="cp"), selector(branch="main")], ids=str
+    "target",
+    [HEAD, selector(1), selector(checkpoint="cp"), selector(branch="main")],
+    ids=str,
 )
 def test_a_mistyped_branch_is_not_made(
     any_engine: Engine, kind: Kind, target: Selector
@@ -214,7 +218,9 @@ def test_an_unexpected_head_refuses(any_engine: Engine) -> None:
     assert 3 == reset(any_engine, selector(1), expect=2).number
 
 
-def test_a_dry_run_tells_and_changes_nothing(engine: Engine, store: FaultyStore) -> None:
+def test_a_dry_run_tells_and_changes_nothing(
+    engine: Engine, store: FaultyStore
+) -> None:
     """A dry run of a rollback has its changes and root, and writes nothing."""
     applied(engine, "1", "2")
     before = store.calls["commit"]

@@ -12,15 +12,17 @@ from st8.core.ids import Key
 from st8.engine.engine import UNKNOWN, Engine
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
-from st8.testing.faulty import FaultyStore
 from tests.engine.acts import SCOPE, applied, apply, scope, selector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from st8.core.ids import Digest
+    from st8.testing.faulty import FaultyStore
 
-KEYS = st.text(st.sampled_from(["a", "b", "/", "é", "\uffff", "\U0001f680"]), max_size=4)
+KEYS = st.text(
+    st.sampled_from(["a", "b", "/", "é", "\uffff", "\U0001f680"]), max_size=4
+)
 
 
 def _engine(documents: dict[str, str]) -> Engine:
@@ -62,14 +64,15 @@ def test_any_part_of_a_state_can_be_listed(
     wanted = [
         (key, content.encode())
         for key, content in sorted(documents.items(), key=lambda kv: kv[0].encode())
-        if key.startswith(prefix)
-        and (after is None or key.encode() > after.encode())
+        if key.startswith(prefix) and (after is None or key.encode() > after.encode())
     ]
 
     assert wanted == list(state.items(prefix, after))
     assert [key for key, _ in wanted] == list(state.keys(prefix, after))
     assert len(documents) == state.count
-    assert sum(key.startswith(prefix) for key in documents) == state.count_prefix(prefix)
+    assert sum(key.startswith(prefix) for key in documents) == state.count_prefix(
+        prefix
+    )
     engine.close()
 
 
@@ -81,7 +84,9 @@ def test_pages_make_up_the_state(any_engine: Engine, size: int) -> None:
     state = any_engine.state(SCOPE)
     found: dict[str, bytes] = {}
     after: str | None = None
-    while page := [item for item, _ in zip(state.items("d/", after), range(size))]:
+    while page := [
+        item for item, _ in zip(state.items("d/", after), range(size), strict=False)
+    ]:
         found.update(page)
         after = page[-1][0]
 

@@ -63,7 +63,9 @@ def test_garbage_is_corrupt_and_nothing_worse(packed: bytes) -> None:
 
 
 @given(data=DATA, at=st.integers(0, 5_000), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_corrupt_or_other_bytes(data: bytes, at: int, bit: int) -> None:
+def test_a_flipped_bit_is_corrupt_or_other_bytes(
+    data: bytes, at: int, bit: int
+) -> None:
     """Damage ends as bytes, which a digest then tells apart, or as Corrupt."""
     packed = bytearray(pack(data))
     packed[at % len(packed)] ^= 1 << bit

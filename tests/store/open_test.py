@@ -28,7 +28,9 @@ def test_sqlite_is_a_store_in_a_directory(tmp_path: Path) -> None:
     assert (tmp_path / "a:b" / FILE_NAME).exists()
 
 
-@pytest.mark.parametrize("url", ["", "sqlite:", "sqlite", "mysql:x", "/var/lib/st8", ":"])
+@pytest.mark.parametrize(
+    "url", ["", "sqlite:", "sqlite", "mysql:x", "/var/lib/st8", ":"]
+)
 def test_other_urls_are_refused(url: str) -> None:
     """What names no store is an invalid value that shows right ones."""
     with pytest.raises(InvalidValue, match="write sqlite:DIRECTORY or memory:"):

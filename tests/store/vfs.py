@@ -30,6 +30,7 @@ class FailingVFS(apsw.VFS):
         self.failed = ""
         self._kinds: frozenset[str] = frozenset()
         self._left = 0
+        self._for_good = False
         self._error: Callable[[], Exception] = apsw.IOError
         super().__init__(self.name, "")
 
@@ -41,19 +42,31 @@ class FailingVFS(apsw.VFS):
         self._left = after + 1
         self._error = error
 
+    def die(self, *, after: int) -> None:
+        """Let every call that changes something fail, but the next ``after``.
+
+        What is on the disk then stays as it is, as when the process was killed.
+        """
+        self.fail("write", "sync", "truncate", "delete", after=after)
+        self._for_good = True
+
     def fail_no_more(self) -> None:
         """Let all calls pass from now on."""
         self._left = 0
+        self._for_good = False
 
     def count(self, kind: str, file: str) -> None:
         """Note a call, and raise if it is the one."""
         self.calls[kind] += 1
         self.calls[f"{kind} {file}"] += 1
-        if kind in self._kinds and self._left:
+        if kind not in self._kinds:
+            return
+        if self._left > 1:
             self._left -= 1
-            if not self._left:
-                self.failed = f"{kind} {file}"
-                raise self._error()
+        elif self._left:
+            self._left = int(self._for_good)
+            self.failed = self.failed or f"{kind} {file}"
+            raise self._error()
 
     def xOpen(  # noqa: N802 - apsw's name
         self, name: str | apsw.URIFilename | None, flags: list[int]
@@ -75,7 +88,8 @@ class _File(apsw.VFSFile):
         flags: list[int],
     ) -> None:
         self._vfs = vfs
-        self._end = _end(str(name.filename() if hasattr(name, "filename") else name))
+        path = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self._end = _end(path or "")
         super().__init__("", name, flags)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802

@@ -15,6 +15,7 @@ from st8.core.ids import (
 )
 from st8.core.ports import Answer, Batch, Record, Stale
 from st8.core.revisions import Branch, Checkpoint, Kind, Revision, make_revision
+from st8.engine.history import follow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +124,7 @@ class Draft:
             number,
             scope,
             parent,
-            self.revision(namespace, parent.skip.number)
+            follow(self, parent, parent.skip)
             if parent is not None and parent.skip is not None
             else None,
             root=root,

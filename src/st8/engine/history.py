@@ -39,6 +39,7 @@ __all__ = [
     "LogFilter",
     "LogPage",
     "check_limit",
+    "follow",
     "head_of",
     "history",
     "read_log",
@@ -199,7 +200,7 @@ def walk_back(
     while not reached(revision):
         if revision.skip is None:
             return None
-        far = _follow(refs, revision, revision.skip)
+        far = follow(refs, revision, revision.skip)
         if far is None or reached(far):
             far = _parent_of(refs, revision)
             if far is None:
@@ -239,10 +240,10 @@ def _load(
 
 def _parent_of(refs: RefSource, revision: Revision) -> Revision | None:
     parent = revision.parents[0]
-    return _follow(refs, revision, Link(parent.number, parent.digest))
+    return follow(refs, revision, Link(parent.number, parent.digest))
 
 
-def _follow(refs: RefSource, revision: Revision, link: Link) -> Revision | None:
+def follow(refs: RefSource, revision: Revision, link: Link) -> Revision | None:
     """Return what a revision names; None if it was collected."""
     found = refs.revision(revision.scope.namespace, link.number)
     if found is not None and found.digest != link.digest:

@@ -5,8 +5,8 @@ A packed object is one byte that says how, then the rest:
 - ``0``: the bytes as they are;
 - ``1``: a Zstandard frame that states its content size;
 - ``2``: the length of such a frame as LEB128, the frame, and then the digests of a
-  tree node as they are. Digests are noise; compressed beside them, the text of a
-  node would take a tenth more.
+  tree node as they are. Digests are noise, which takes as long to compress as
+  the text and gains nothing.
 
 The digest of an object is of its bytes before packing.
 """

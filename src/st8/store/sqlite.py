@@ -248,15 +248,17 @@ class SqliteStore:
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
-            "SELECT request, revision, noop, expires_ns, seal FROM answers "
+            "SELECT key, request, revision, noop, expires_ns, seal FROM answers "
             f"WHERE namespace = {_NAMESPACE} AND key = ?",
             namespace,
             key,
         )
         if row is None:
             return None
-        values = unsealed(row, namespace, bytes, int, int, int)
-        return Answer(values[0], values[1], bool(values[2]), values[3])
+        _, request, revision, noop, expires_ns = unsealed(
+            row, namespace, str, bytes, int, int, int
+        )
+        return Answer(request, revision, bool(noop), expires_ns)
 
     # --- writes --------------------------------------------------------------
 
@@ -513,10 +515,27 @@ def _names(prefix: str, after: str) -> tuple[str, list[str]]:
 def _put_objects(
     writer: Connection, packed: Mapping[Digest, bytes], epoch: int
 ) -> None:
-    """Store objects; those that are there already are stamped with ``epoch``."""
-    there = _stored(writer, packed)
-    stamp = [(epoch, row) for row, stamped in there.values() if stamped < epoch]
-    writer.executemany("UPDATE objects SET epoch = ? WHERE id = ?", stamp)
+    """Store objects; those that are there already are stamped with ``epoch``.
+
+    One that is there but damaged is replaced.
+    """
+    there: set[Digest] = set()
+    stamped: list[tuple[int, int]] = []
+    damaged: list[tuple[int]] = []
+    for row, stamp, prefix, data in writer.execute(
+        "SELECT id, epoch, prefix, data FROM carray(?) CROSS JOIN objects "
+        "ON prefix = value",
+        (_integers(map(digest_prefix, packed)),),
+    ):
+        digest = _digest_of_packed(data)
+        if digest is not None and digest in packed:
+            there.add(digest)
+            if stamp < epoch:
+                stamped.append((epoch, row))
+        elif digest is None or digest_prefix(digest) != prefix:
+            damaged.append((row,))
+    writer.executemany("DELETE FROM objects WHERE id = ?", damaged)
+    writer.executemany("UPDATE objects SET epoch = ? WHERE id = ?", stamped)
     writer.executemany(
         "INSERT INTO objects (prefix, epoch, data) VALUES (?, ?, ?)",
         [
@@ -527,19 +546,11 @@ def _put_objects(
     )
 
 
-def _stored(
-    writer: Connection, packed: Mapping[Digest, bytes]
-) -> dict[Digest, tuple[int, int]]:
-    """Return row and stamp of those objects that are there."""
-    rows = writer.execute(
-        "SELECT id, epoch, data FROM carray(?) CROSS JOIN objects ON prefix = value",
-        (_integers(map(digest_prefix, packed)),),
-    )
-    return {
-        digest: (row, stamped)
-        for row, stamped, data in rows
-        if (digest := digest_of(unpack(data))) in packed
-    }
+def _digest_of_packed(data: bytes) -> Digest | None:
+    try:
+        return digest_of(unpack(data))
+    except Corrupt:
+        return None
 
 
 def _integers(values: Iterable[int]) -> object:
@@ -615,7 +626,7 @@ def _remember(writer: Connection, batch: Batch) -> None:
         "INSERT OR REPLACE INTO answers "
         "(namespace, key, request, revision, noop, expires_ns, seal) "
         f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?)",
-        [(*at, *answer, seal(at[0], *answer)) for at, answer in batch.answers.items()],
+        [(*at, *answer, seal(*at, *answer)) for at, answer in batch.answers.items()],
     )
 
 

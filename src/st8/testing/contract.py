@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from st8.core.ids import Digest
     from st8.core.ports import Store
 
 __all__ = ["StoreContract"]
@@ -148,6 +149,40 @@ class StoreContract(NamesContract, CollectionContract):
     def test_asking_for_no_objects_gives_none(self, store: Store) -> None:
         """An empty list of digests is answered with nothing."""
         assert {} == store.objects([])
+
+    def test_a_long_list_can_be_read_in_pieces(self, store: Store) -> None:
+        """With a size, objects come in pieces; asking on for the rest gives all.
+
+        Each piece has the first that is there, and a piece that is not all of them
+        has more bytes than were asked for, the last one apart no more.
+        """
+        contents = [b"%d" % n * 1000 for n in range(12)]
+        put(store, *contents)
+        digests = [digest_of(b"absent"), *map(digest_of, contents)]
+        found: dict[Digest, bytes] = {}
+        while wanted := [d for d in digests if d not in found]:
+            piece = store.objects(wanted, 2500)
+            if not piece:
+                break
+            first = next(d for d in wanted if d in objects_of(*contents))
+            assert first in piece
+            assert not piece.keys() - set(wanted)
+            if len(piece) < len(wanted) - 1:
+                assert sum(map(len, piece.values())) > 2500
+            found |= piece
+
+        assert objects_of(*contents) == found
+        assert objects_of(*contents[:1]).items() <= store.objects(digests, 0).items()
+
+    def test_a_read_that_ends_early_holds_nothing_back(self, store: Store) -> None:
+        """After a piece was read, the same thread sees what is committed next."""
+        contents = [b"%d" % n * 1000 for n in range(12)]
+        put(store, *contents)
+        for number in range(2, 6):
+            store.objects([digest_of(content) for content in contents], 1)
+            assert number == write(store)
+            assert branch_at(number) == store.branch(A, MAIN)
+            assert number == store.namespace(A).last_revision
 
     def test_a_put_is_idempotent(self, store: Store) -> None:
         """An object that is there already stays as it is, whatever comes again."""

@@ -1,43 +1,35 @@
-"""What st8 promises, as plainly as it can be written, and a machine that compares.
+"""What st8 promises, as plainly as it can be written.
 
-:class:`Model` keeps every state as a dictionary and forgets nothing. A
-:class:`Machine` makes up histories of calls, asks them of a :class:`Driver` and of
-the model, and compares. Whoever makes a driver, for the engine, for HTTP or for a
-client, has the promises tested::
-
-    class MyMachine(Machine):
-        def open_driver(self) -> Driver: ...
-
-    TestMine = MyMachine.TestCase
-
-Calls that can't be done are part of it: the model says with which error code.
+:class:`Model` keeps every state as a dictionary and forgets nothing. What can't be
+done is part of it: the model says with which error code. :mod:`st8.testing.machine`
+compares it with something real, which it reaches through a :class:`Driver`.
 """
-
-# ruff: noqa: S101 - a comparison is an assert
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
-
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
 __all__ = [
     "At",
+    "Changes",
     "Driver",
     "Entry",
-    "Machine",
+    "Log",
+    "Mark",
     "Model",
     "ModelError",
     "Outcome",
+    "Pointer",
+    "Revision",
+    "Space",
+    "State",
     "Write",
+    "changes_between",
 ]
-
-_ResultT = TypeVar("_ResultT")
 
 State = dict[str, str]
 Changes = list[tuple[str, str, str | None, str | None]]
@@ -218,7 +210,14 @@ def changes_between(before: State, after: State) -> Changes:
 
 
 @dataclass
-class _Revision:
+class Revision:
+    """A revision, with its whole state.
+
+    Attributes:
+        time_ns: When it was made, as the driver told.
+        gone: A collection has removed it.
+    """
+
     number: int
     parent: int
     branch: str
@@ -231,11 +230,12 @@ class _Revision:
 
 
 @dataclass
-class _Namespace:
-    revisions: dict[int, _Revision] = field(default_factory=dict)
-    branches: dict[str, Pointer] = field(default_factory=dict)
-    checkpoints: dict[str, Mark] = field(default_factory=dict)
-    answers: dict[str, tuple[Write, Outcome]] = field(default_factory=dict)
+class Space:
+    """A namespace."""
+
+    revisions: dict[int, Revision] = field(default_factory=dict[int, Revision])
+    branches: dict[str, Pointer] = field(default_factory=dict[str, Pointer])
+    checkpoints: dict[str, Mark] = field(default_factory=dict[str, Mark])
 
 
 class Model:
@@ -243,23 +243,24 @@ class Model:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.spaces: dict[str, _Namespace] = {}
+        self.spaces: dict[str, Space] = {}
+        self.answers: dict[tuple[str, str], tuple[Write, Outcome]] = {}
 
     # --- finding ---------------------------------------------------------------
 
-    def space(self, namespace: str) -> _Namespace:
+    def space(self, namespace: str) -> Space:
         """Return a namespace; an empty one if it is not there."""
-        return self.spaces.get(namespace, _Namespace())
+        return self.spaces.get(namespace, Space())
 
-    def history(self, space: _Namespace, head: int) -> list[_Revision]:
+    def history(self, space: Space, head: int) -> list[Revision]:
         """Return a revision and its ancestors, those that are gone too."""
-        found: list[_Revision] = []
+        found: list[Revision] = []
         while head:
             found.append(space.revisions[head])
             head = found[-1].parent
         return found
 
-    def find(self, namespace: str, branch: str, at: At) -> _Revision | None:
+    def find(self, namespace: str, branch: str, at: At) -> Revision | None:
         """Return the revision that ``at`` names; None for a head that is not there.
 
         Raises:
@@ -289,9 +290,7 @@ class Model:
             return _present(history[: -number + 1])
         return self._numbered(space, history, number)
 
-    def _numbered(
-        self, space: _Namespace, history: list[_Revision], number: int
-    ) -> _Revision:
+    def _numbered(self, space: Space, history: list[Revision], number: int) -> Revision:
         found = space.revisions.get(number)
         if found is None:
             raise ModelError("revision_not_found")
@@ -308,7 +307,7 @@ class Model:
 
     # --- writing ---------------------------------------------------------------
 
-    def write(self, write: Write) -> tuple[Outcome, _Revision | None]:
+    def write(self, write: Write) -> tuple[Outcome, Revision | None]:
         """Do a write; return its answer, and the revision if one was made.
 
         Raises:
@@ -316,12 +315,12 @@ class Model:
         """
         space = self.space(write.namespace)
         key = None if write.dry_run else write.key
-        if key is not None and key in space.answers:
-            asked, outcome = space.answers[key]
+        if key is not None and (write.namespace, key) in self.answers:
+            asked, outcome = self.answers[write.namespace, key]
             if asked != write:
                 raise ModelError("idempotency_mismatch")
-            if space.revisions[outcome.number].gone:
-                raise ModelError("unspecified")
+            if outcome.number and space.revisions[outcome.number].gone:
+                raise ModelError("revision_collected")
             return outcome, None
         head = self.find(write.namespace, write.branch, At())
         number = 0 if head is None else head.number
@@ -337,11 +336,11 @@ class Model:
                 return Outcome(number, noop=False, changes=changes), None
             made = self._revise(write, number, after)
             outcome = Outcome(made.number, noop=False, changes=changes)
-        if key is not None and outcome.number:
-            self.space(write.namespace).answers[key] = (write, outcome)
+        if key is not None:
+            self.answers[write.namespace, key] = (write, outcome)
         return outcome, made
 
-    def _after(self, write: Write, head: _Revision | None) -> State:
+    def _after(self, write: Write, head: Revision | None) -> State:
         if write.kind == "apply":
             before = {} if head is None else head.state
             after = {**before, **dict(write.puts)}
@@ -349,13 +348,12 @@ class Model:
         if head is None:
             raise ModelError("branch_not_found")
         target = self.find(write.namespace, write.branch, write.target)
-        assert target is not None
-        return target.state
+        return head.state if target is None else target.state
 
-    def _revise(self, write: Write, parent: int, state: State) -> _Revision:
-        space = self.spaces.setdefault(write.namespace, _Namespace())
+    def _revise(self, write: Write, parent: int, state: State) -> Revision:
+        space = self.spaces.setdefault(write.namespace, Space())
         number = len(space.revisions) + 1
-        made = _Revision(
+        made = Revision(
             number,
             parent,
             write.branch,
@@ -501,7 +499,7 @@ class Model:
                 return Log(entries, more, None)
         return Log(entries, None, None)
 
-    def _entry(self, space: _Namespace, revision: _Revision) -> Entry:
+    def _entry(self, space: Space, revision: Revision) -> Entry:
         parent = space.revisions.get(revision.parent)
         return Entry(
             revision.number,
@@ -514,351 +512,17 @@ class Model:
         )
 
 
-def _present(path: list[_Revision]) -> _Revision:
+def _present(path: list[Revision]) -> Revision:
     """Return the last of a path along parents, if none of it is gone."""
     if any(revision.gone for revision in path):
         raise ModelError("revision_collected")
     return path[-1]
 
 
-def _first_of(
-    history: list[_Revision], wanted: Callable[[_Revision], bool]
-) -> _Revision:
+def _first_of(history: list[Revision], wanted: Callable[[Revision], bool]) -> Revision:
     for index, revision in enumerate(history):
         if wanted(revision):
             return _present(history[: index + 1])
     if any(revision.gone for revision in history):
         raise ModelError("revision_collected")
     raise ModelError("no_revision_at")
-
-
-# --- the machine ----------------------------------------------------------------------
-
-_NAMESPACES = st.sampled_from(["default", "a", "a/b"])
-_BRANCHES = st.sampled_from(["main", "b/main", "dev"])
-_CHECKPOINTS = st.sampled_from(["good", "main", "\U0010ffff"])
-_KEYS = st.sampled_from(
-    ["a", "a/b", "a/b/c", "ab", "b", "é", "\U0001f680", "z/1", "z/2"]
-)
-_CONTENTS = st.sampled_from(["", "1", "2", "line\n", "line\nmore\n", "\u2028"])
-_PUTS = st.dictionaries(_KEYS, _CONTENTS, max_size=4)
-_DELETES = st.sets(_KEYS, max_size=2)
-_ATS = st.one_of(
-    st.just(At()),
-    st.integers(-6, 25).map(At),
-    _CHECKPOINTS.map(lambda name: At(checkpoint=name)),
-    _BRANCHES.map(lambda name: At(branch=name)),
-    st.tuples(st.integers(-4, 25), _BRANCHES).map(
-        lambda two: At(two[0], branch=two[1])
-    ),
-)
-_EXPECTS = st.sampled_from([None, None, None, "right", "wrong"])
-_IDEMPOTENCY = st.sampled_from([None, None, "k1", "k2", "k3"])
-_WORDS = st.sampled_from(["", "why", " two words \n"])
-_AUTHORS = st.sampled_from(["", "Ana", "Bo"])
-
-
-class Machine(RuleBasedStateMachine):
-    """Asks a driver and a model the same, and compares each answer.
-
-    After each step every head that was touched is compared; now and then all is.
-    """
-
-    def __init__(self) -> None:
-        """Begin with nothing on both sides."""
-        super().__init__()
-        self.driver = self.open_driver()
-        self.model = Model()
-        self.asked: list[Write] = []
-        self.touched: set[tuple[str, str]] = set()
-
-    def open_driver(self) -> Driver:
-        """Return a driver of something new and empty."""
-        raise NotImplementedError
-
-    def teardown(self) -> None:
-        """End the driver."""
-        self.driver.close()
-
-    def compare(
-        self, expected: Callable[[], _ResultT], actual: Callable[[], _ResultT]
-    ) -> _ResultT | None:
-        """Ask both, and return what both answer; None when both refuse."""
-        from st8.core.errors import St8Error  # noqa: PLC0415 - not for who only reads
-
-        try:
-            answer = expected()
-        except ModelError as refusal:
-            try:
-                got = actual()
-            except St8Error as error:
-                if "unspecified" not in refusal.codes:
-                    assert error.code in refusal.codes, (error, refusal)
-                else:
-                    assert error.http_status < 500, (error, refusal)  # noqa: PLR2004
-                return None
-            assert "unspecified" in refusal.codes, (got, refusal)
-            return None
-        assert answer == actual()
-        return answer
-
-    # --- rules ---------------------------------------------------------------
-
-    def _expected_head(
-        self, namespace: str, branch: str, expect: str | None
-    ) -> int | None:
-        if expect is None:
-            return None
-        pointer = self.model.space(namespace).branches.get(branch)
-        return (0 if pointer is None else pointer.head) + (expect == "wrong")
-
-    def _write(self, write: Write) -> None:
-        made: list[_Revision | None] = []
-
-        def expected() -> Outcome:
-            outcome, revision = self.model.write(write)
-            made.append(revision)
-            return outcome
-
-        self.compare(expected, lambda: self.driver.write(write))
-        for revision in made:
-            if revision is not None:
-                time_ns = self.driver.time_of(write.namespace, write.branch)
-                parent = self.model.space(write.namespace).revisions.get(
-                    revision.parent
-                )
-                assert time_ns >= (0 if parent is None else parent.time_ns)
-                revision.time_ns = time_ns
-        self.asked.append(write)
-        self.touched.add((write.namespace, write.branch))
-
-    @rule(
-        namespace=_NAMESPACES,
-        branch=_BRANCHES,
-        puts=_PUTS,
-        deletes=_DELETES,
-        words=_WORDS,
-        author=_AUTHORS,
-        expect=_EXPECTS,
-        dry_run=st.sampled_from([False, False, False, True]),
-        key=_IDEMPOTENCY,
-    )
-    def apply(
-        self,
-        namespace: str,
-        branch: str,
-        puts: State,
-        deletes: set[str],
-        words: str,
-        author: str,
-        expect: str | None,
-        dry_run: bool,
-        key: str | None,
-    ) -> None:
-        """Put and delete documents."""
-        gone = sorted(deletes - puts.keys())
-        if not puts and not gone:
-            puts = {"a": "1"}
-        self._write(
-            Write(
-                "apply",
-                namespace,
-                branch,
-                tuple(puts.items()),
-                tuple(gone),
-                message=words,
-                author=author,
-                expect=self._expected_head(namespace, branch, expect),
-                dry_run=dry_run,
-                key=key,
-            )
-        )
-
-    @rule(
-        kind=st.sampled_from(["rollback", "restore"]),
-        namespace=_NAMESPACES,
-        branch=_BRANCHES,
-        at=_ATS,
-        words=_WORDS,
-        expect=_EXPECTS,
-        dry_run=st.sampled_from([False, False, True]),
-        key=_IDEMPOTENCY,
-    )
-    def reset(
-        self,
-        kind: Literal["rollback", "restore"],
-        namespace: str,
-        branch: str,
-        at: At,
-        words: str,
-        expect: str | None,
-        dry_run: bool,
-        key: str | None,
-    ) -> None:
-        """Go back to another state."""
-        self._write(
-            Write(
-                kind,
-                namespace,
-                branch,
-                target=at,
-                message=words,
-                expect=self._expected_head(namespace, branch, expect),
-                dry_run=dry_run,
-                key=key,
-            )
-        )
-
-    @precondition(lambda self: self.asked)
-    @rule(back=st.integers(1, 5))
-    def ask_again(self, back: int) -> None:
-        """Send an earlier write again, as it was."""
-        self._write(self.asked[-min(back, len(self.asked))])
-
-    @rule(namespace=_NAMESPACES, branch=_BRANCHES, name=_BRANCHES, at=_ATS)
-    def create_branch(self, namespace: str, branch: str, name: str, at: At) -> None:
-        """Make a branch."""
-        self.compare(
-            lambda: self.model.create_branch(namespace, branch, name, at),
-            lambda: self.driver.create_branch(namespace, branch, name, at),
-        )
-        self.touched.add((namespace, name))
-
-    @rule(
-        namespace=_NAMESPACES,
-        name=_BRANCHES,
-        expect=st.sampled_from([None, "right", "wrong"]),
-    )
-    def delete_branch(self, namespace: str, name: str, expect: str | None) -> None:
-        """Take a branch away."""
-        head = self._expected_head(namespace, name, expect)
-        self.compare(
-            lambda: self.model.delete_branch(namespace, name, head),
-            lambda: self.driver.delete_branch(namespace, name, head),
-        )
-        self.touched.add((namespace, name))
-
-    @rule(
-        namespace=_NAMESPACES,
-        branch=_BRANCHES,
-        name=_CHECKPOINTS,
-        at=_ATS,
-        words=_WORDS,
-        replace=st.booleans(),
-    )
-    def put_checkpoint(
-        self, namespace: str, branch: str, name: str, at: At, words: str, replace: bool
-    ) -> None:
-        """Name a revision."""
-        self.compare(
-            lambda: self.model.put_checkpoint(
-                namespace, branch, name, at, words, replace=replace
-            ),
-            lambda: self.driver.put_checkpoint(
-                namespace, branch, name, at, words, replace=replace
-            ),
-        )
-
-    @rule(namespace=_NAMESPACES, name=_CHECKPOINTS)
-    def delete_checkpoint(self, namespace: str, name: str) -> None:
-        """Take a checkpoint away."""
-        self.compare(
-            lambda: self.model.delete_checkpoint(namespace, name),
-            lambda: self.driver.delete_checkpoint(namespace, name),
-        )
-
-    @rule(namespace=_NAMESPACES, branch=_BRANCHES, at=_ATS)
-    def read(self, namespace: str, branch: str, at: At) -> None:
-        """Read a state."""
-        self.compare(
-            lambda: self.model.state(namespace, branch, at),
-            lambda: self.driver.state(namespace, branch, at),
-        )
-
-    @rule(namespace=_NAMESPACES, branch=_BRANCHES, data=st.data())
-    def read_at_a_time(self, namespace: str, branch: str, data: st.DataObject) -> None:
-        """Read a state at, or just before, the time of some revision."""
-        revisions = self.model.space(namespace).revisions.values()
-        times = sorted({revision.time_ns for revision in revisions} | {0})
-        time_ns = data.draw(st.sampled_from(times)) - data.draw(st.integers(0, 1))
-        self.read(namespace, branch, At(time_ns=max(0, time_ns)))
-
-    @rule(namespace=_NAMESPACES, branch=_BRANCHES, before=_ATS, after=_ATS)
-    def diff(self, namespace: str, branch: str, before: At, after: At) -> None:
-        """Compare two states."""
-        self.compare(
-            lambda: self.model.diff(namespace, branch, before, after),
-            lambda: self.driver.diff(namespace, branch, before, after),
-        )
-
-    @rule(
-        namespace=_NAMESPACES,
-        branch=_BRANCHES,
-        limit=st.integers(1, 4),
-        key=st.none() | _KEYS,
-    )
-    def read_log(
-        self, namespace: str, branch: str, limit: int, key: str | None
-    ) -> None:
-        """Read a log to its end, page by page."""
-        after: int | None = None
-        for _ in range(100):
-            page = self.compare(
-                lambda after=after: self.model.log(
-                    namespace, branch, limit, after, key
-                ),
-                lambda after=after: self.driver.log(
-                    namespace, branch, limit, after, key
-                ),
-            )
-            assert page is not None
-            after = page.next
-            if after is None:
-                return
-        raise AssertionError("a log without end")
-
-    @rule(keep=st.integers(1, 5))
-    def collect(self, keep: int) -> None:
-        """Collect garbage."""
-        self.compare(
-            lambda: self.model.collect(keep), lambda: self.driver.collect(keep)
-        )
-        self.compare_all()
-
-    @rule()
-    def reopen(self) -> None:
-        """Begin anew on what is stored."""
-        self.driver.reopen()
-        self.compare_all()
-
-    # --- what holds after every step --------------------------------------------
-
-    @invariant()
-    def heads_agree(self) -> None:
-        """Every head that a step touched is as the model says."""
-        for namespace, branch in self.touched:
-            self.read(namespace, branch, At())
-        self.touched.clear()
-
-    @rule()
-    def compare_all(self) -> None:
-        """Compare all lists, heads and checkpoints."""
-        spaces = self.model.spaces
-        assert [(name, len(spaces[name].revisions)) for name in _sorted(spaces)] == (
-            self.driver.namespaces()
-        )
-        for namespace, space in spaces.items():
-            assert [
-                space.branches[name] for name in _sorted(space.branches)
-            ] == self.driver.branches(namespace)
-            assert [
-                space.checkpoints[name] for name in _sorted(space.checkpoints)
-            ] == self.driver.checkpoints(namespace)
-            for branch in space.branches:
-                self.read(namespace, branch, At())
-            for checkpoint in space.checkpoints:
-                self.read(namespace, "main", At(checkpoint=checkpoint))
-
-
-def _sorted(names: Iterable[str]) -> Sequence[str]:
-    return sorted(names, key=str.encode)
