@@ -10,6 +10,7 @@ import pytest
 from st8.core.errors import (
     InvalidValue,
     LimitExceeded,
+    NotFound,
     RevisionCollected,
     RevisionNotFound,
     StorageFull,
@@ -238,6 +239,39 @@ def test_history_goes_on_over_a_hole(any_engine: Engine) -> None:
     for number in (38, 50, 80):
         back = selector(number - 80)
         assert {"k": f"v{number}"} == contents(any_engine, SCOPE, back)
+
+
+def test_a_namesake_has_no_part_in_a_history(any_engine: Engine) -> None:
+    """What a deleted branch left behind never becomes its successor's history.
+
+    Not even where the successor's own history was collected in part, so that the
+    way back can't be followed to its end.
+    """
+    _versions(any_engine, 2)
+    checkpoint(any_engine, "cp")
+    delete_branch(any_engine, "main")
+    applied(any_engine, *(f"new {n}" for n in range(3, 13)))
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            any_engine.state(SCOPE, selector(2))
+        with pytest.raises(NotFound):
+            reset(any_engine, selector(2))
+        any_engine.collect(keep=2)
+    assert {"k": "v2"} == contents(any_engine, SCOPE, selector(checkpoint="cp"))
+
+
+def test_kept_revisions_beyond_a_hole_can_be_named(any_engine: Engine) -> None:
+    """A branch's own revision that a checkpoint kept, and its base, have numbers."""
+    _versions(any_engine, 3)
+    branch(any_engine, "dev")
+    applied(any_engine, *(f"d{n}" for n in range(4, 15)), at=DEV)
+    checkpoint(any_engine, "cp", selector(6), at=DEV)
+    any_engine.collect(keep=2)
+
+    assert {"k": "d6"} == contents(any_engine, DEV, selector(6))
+    assert {"k": "v3"} == contents(any_engine, DEV, selector(3))
+    with pytest.raises(NotFound):
+        any_engine.state(SCOPE, selector(6))
 
 
 # --- objects -------------------------------------------------------------------------------
