@@ -19,6 +19,8 @@ from st8.store.sqlite import SqliteStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.store.sql import Connection
+
 _WINDOW_S = 0.005
 """How long the harm can be done each time: an fsync of a slow disk."""
 
@@ -70,8 +72,10 @@ def never_sync() -> None:
     """Leave it to the kernel when anything becomes durable."""
     connect = SqliteStore._connect
 
-    def connect_unsafely(self: SqliteStore, flags: int) -> Any:
-        connection = connect(self, flags)
+    def connect_unsafely(
+        self: SqliteStore, flags: int, path: str | None = None
+    ) -> Connection:
+        connection = connect(self, flags, path)
         connection.execute("PRAGMA synchronous = OFF")
         return connection
 

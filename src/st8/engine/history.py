@@ -276,8 +276,7 @@ def _numbered(
         found = walk_back(refs, head, lambda older: older.number <= number)
     except RevisionCollected:
         # What leads there is gone, but a checkpoint or a branch has kept it.
-        kept = revision.scope.branch == branch.name or number == branch.base
-        found = revision if kept else None
+        found = revision if own or number == branch.base else None
     if found is None or found.number != number:
         raise RevisionNotFound(
             *scope,
