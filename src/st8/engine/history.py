@@ -211,6 +211,25 @@ def walk_back(
     return revision
 
 
+def walk_to_number(refs: RefSource, revision: Revision, number: int) -> Revision | None:
+    """Return the first of ``revision`` and its ancestors that is at most ``number``.
+
+    As :func:`walk_back`, but a link tells its number, so no step is read in vain.
+    """
+    while revision.number > number:
+        if revision.skip is None:
+            return None
+        found = None
+        if revision.skip.number >= number:
+            found = follow(refs, revision, revision.skip)
+        if found is None:
+            found = _parent_of(refs, revision)
+        if found is None:
+            raise RevisionCollected(revision.scope.namespace, revision.parent_number)
+        revision = found
+    return revision
+
+
 def history(refs: RefSource, revision: Revision, limit: int) -> Iterator[Revision]:
     """Yield ``revision`` and its ancestors, ``limit`` in all, until one is gone."""
     found: Revision | None = revision
@@ -273,7 +292,7 @@ def _numbered(
     if own and refs.is_proven(revision):
         return revision
     try:
-        found = walk_back(refs, head, lambda older: older.number <= number)
+        found = walk_to_number(refs, head, number)
     except RevisionCollected:
         # What leads there is gone, but a checkpoint or a branch has kept it.
         found = revision if own or number == branch.base else None
@@ -314,7 +333,7 @@ def _first_wanted(
 ) -> Revision | None:
     """Return where a log page begins."""
     if revision is not None and after is not None:
-        revision = walk_back(refs, revision, lambda older: older.number < after)
+        revision = walk_to_number(refs, revision, after - 1)
     if revision is not None and until_ns is not None:
         revision = walk_back(refs, revision, lambda older: older.time_ns <= until_ns)
     return revision
