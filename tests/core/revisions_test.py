@@ -57,10 +57,10 @@ SECOND_HEX = (
     "2d27fbdf4e8ca207afbfa388ca9172fbcc6c70e534af2476b3b704f87debadcf"
     "0d7061796d656e74732f70726f64"
     "046d61696e"
-    "09416e61203c6140783e"  # Ana <a@x>
+    "096f7073203c6140783e"  # ops <a@x>
     "087a7572c3bc636b0a"  # zurück and LF
 )
-SECOND_DIGEST = "faa59349c8c99518206a25148864aee9fafb6dd0aede43527a16700a0aeeb527"
+SECOND_DIGEST = "013e7c5869d676ab3c95a74e70c677a5c9823d205193909cb384cee196d0ad1f"
 FOURTH_HEX = (
     "ff5231"
     "04"
@@ -114,7 +114,7 @@ SECOND, SECOND_DATA = _make(
     root=V1,
     kind="rollback",
     message="zurück\n",
-    author="Ana <a@x>",
+    author="ops <a@x>",
     time_ns=TIME_NS + 1,
 )
 

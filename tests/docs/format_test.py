@@ -130,7 +130,7 @@ class Filled:
                     tuple(Document(Key(k), text) for k, text in puts.items()),
                     tuple(map(Key, gone)),
                     Message(f"change {len(numbers)}\nand why"),
-                    Author("ada"),
+                    Author("ops"),
                     idempotency_key=IdempotencyKey(f"key-{len(numbers)}"),
                 )
             )
@@ -484,7 +484,7 @@ def test_a_changed_row_does_not_match_its_seal(tmp_path: Path) -> None:
         "namespaces SET last_revision = last_revision + 1": StoreReader.namespaces,
         "branches SET since = since + 1": lambda s: s.branches(scope.namespace),
         "branches SET base = base + 1": lambda s: s.branches(scope.namespace),
-        "checkpoints SET author = 'eve'": lambda s: s.checkpoints(scope.namespace),
+        "checkpoints SET author = 'mole'": lambda s: s.checkpoints(scope.namespace),
         "checkpoints SET time_ns = 7": lambda s: s.checkpoints(scope.namespace),
         "answers SET noop = 1 - noop": lambda s: list(s.answers()),
         "revisions SET seal = seal + 1": lambda s: s.revisions(scope.namespace),
@@ -519,7 +519,7 @@ def test_nodes_and_revisions_of_the_page(tmp_path: Path) -> None:
     scope = SCOPES[0]
     engine = _engine(tmp_path)
     for key, content, message, author in (
-        ("app/2.json", "two\n", "first limits", "ada"),
+        ("app/2.json", "two\n", "first limits", "ops"),
         ("app/3.json", "three\n", "raise the limit", ""),
     ):
         engine.apply(
@@ -560,7 +560,7 @@ def test_nodes_and_revisions_of_the_page(tmp_path: Path) -> None:
     assert f"`{nodes[1][:16]}…` is found at −{-prefix}." in PAGE.replace("\n", " ")
     first = revisions[RevisionNumber(1)]
     assert f"time {first.time_ns}" in _section("Revisions")
-    assert ("ada", "first limits", 1, [], None) == (
+    assert ("ops", "first limits", 1, [], None) == (
         first.author,
         first.message,
         first.depth,

@@ -71,11 +71,11 @@ def test_an_apply_tells_what_it_changed(engine: Engine) -> None:
 def test_an_apply_answers_with_its_revision(engine: Engine, clock: FakeClock) -> None:
     """The answer's revision is the head, with message, author, time and kind."""
     clock.set(5 * SECOND_NS)
-    result = apply(engine, {"k": "v"}, message=" why \n", author="Ana")
+    result = apply(engine, {"k": "v"}, message=" why \n", author="Ops")
     revision = result.revision
 
     assert revision is not None
-    assert (1, "apply", "why", "Ana", SCOPE, 5 * SECOND_NS, ()) == (
+    assert (1, "apply", "why", "Ops", SCOPE, 5 * SECOND_NS, ()) == (
         revision.number,
         revision.kind,
         revision.message,

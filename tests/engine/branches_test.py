@@ -238,7 +238,7 @@ def test_a_checkpoint_keeps_what_it_named(any_engine: Engine, clock: FakeClock) 
     """A checkpoint has its revision's content after later changes, and its own data."""
     applied(any_engine, "1")
     clock.set(99 * SECOND_NS)
-    made = checkpoint(any_engine, "good", description="it works", author="Ana")
+    made = checkpoint(any_engine, "good", description="it works", author="Ops")
     applied(any_engine, "2")
     head = any_engine.state(SCOPE, selector(1)).revision
     assert head is not None
@@ -255,7 +255,7 @@ def test_a_checkpoint_keeps_what_it_named(any_engine: Engine, clock: FakeClock) 
         )
         == made
     )
-    assert ("good", "it works", "Ana") == (made.name, made.description, made.author)
+    assert ("good", "it works", "Ops") == (made.name, made.description, made.author)
     assert made == any_engine.checkpoint(DEFAULT, CheckpointName("good"))
     assert [made] == _checkpoints(any_engine)
     assert {"k": "1"} == contents(any_engine, SCOPE, selector(checkpoint="good"))

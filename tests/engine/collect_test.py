@@ -101,9 +101,10 @@ def test_bases_are_kept(any_engine: Engine) -> None:
     for name in ("a", "dev", "z"):
         at = scope(branch=name)
         assert {"k": "4"} == contents(any_engine, at)
-    # Not in any log now, but what the branches came from can still be told.
-    (page,) = [any_engine.branches(DEFAULT, prefix="dev", limit=1).items]
-    assert 1 == page[0].base
+        assert {"k": "v1"} == contents(any_engine, at, selector(1))
+        assert [("k", "update", "v1", "4")] == diff(
+            any_engine, selector(1), selector(), at=at
+        )
 
 
 def test_each_branch_keeps_its_own_newest(any_engine: Engine) -> None:

@@ -54,11 +54,11 @@ def _fill(engine: Engine) -> None:
             engine,
             {f"svc/{number % SIZE:03d}": f"content at {number}"},
             message=f"change {number}",
-            author="Ana",
+            author="Ops",
         )
     branch(engine, "dev", selector(20))
     apply(engine, {"dev": "only here"}, at=DEV)
-    checkpoint(engine, "cp", selector(30), description="as it was", author="Bo")
+    checkpoint(engine, "cp", selector(30), description="as it was", author="Deploy")
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_a_forged_record_is_corrupt(
         _forged(revision, root=other.root),
         _forged(revision, root=EMPTY_ROOT),
         _forged(revision, message="nothing to see"),
-        _forged(revision, author="Eve"),
+        _forged(revision, author="Mole"),
         _forged(revision, time_ns=revision.time_ns + SECOND_NS * 3),
         _forged(revision, time_ns=0),
         _forged(revision, kind="rollback"),
@@ -450,7 +450,7 @@ def test_a_wrong_type_in_a_row_is_corrupt(
     "row",
     [
         ("checkpoints", "description", "'as it wAs'"),
-        ("checkpoints", "author", "'Eve'"),
+        ("checkpoints", "author", "'Mole'"),
         ("checkpoints", "branch", "'mail'"),
         ("checkpoints", "time_ns", "time_ns + 1"),
         ("branches", "base", "base + 1"),

@@ -49,15 +49,15 @@ def test_a_log_is_newest_first(any_engine: Engine) -> None:
 
 def test_an_entry_tells_what_a_revision_did(any_engine: Engine) -> None:
     """Each entry has its revision's message, author, kind and changes."""
-    apply(any_engine, {"a": "1"}, message="first", author="Ana")
+    apply(any_engine, {"a": "1"}, message="first", author="Ops")
     apply(any_engine, {"a": "2", "b": "3"})
-    reset(any_engine, selector(1), author="Bo")
+    reset(any_engine, selector(1), author="Deploy")
     entries = any_engine.log(SCOPE).entries
 
     assert [
-        (3, "rollback", "rollback", "Bo", 2),
+        (3, "rollback", "rollback", "Deploy", 2),
         (2, "apply", "apply", "", 1),
-        (1, "apply", "first", "Ana", 0),
+        (1, "apply", "first", "Ops", 0),
     ] == [
         (r.number, r.kind, r.message, r.author, r.parent_number)
         for r in (entry.revision for entry in entries)
@@ -156,14 +156,14 @@ def test_a_log_can_be_of_a_prefix(any_engine: Engine) -> None:
 
 def test_a_log_can_be_of_one_author(any_engine: Engine) -> None:
     """With an author, only the revisions of exactly that author are shown."""
-    for number, author in enumerate(["Ana", "Bo", "", "Ana"]):
+    for number, author in enumerate(["Ops", "Deploy", "", "Ops"]):
         apply(any_engine, {"k": f"{number}"}, author=author)
 
     def by(author: str) -> list[int]:
         wanted = LogFilter(author=Author(author))
         return _numbers(any_engine.log(SCOPE, wanted=wanted))
 
-    assert ([4, 1], [3], []) == (by("Ana"), by(""), by("ana"))
+    assert ([4, 1], [3], []) == (by("Ops"), by(""), by("ops"))
 
 
 def test_a_log_can_be_of_a_time(any_engine: Engine, clock: FakeClock) -> None:
@@ -188,9 +188,9 @@ def test_a_log_can_be_of_a_time(any_engine: Engine, clock: FakeClock) -> None:
 def test_filters_are_joined(any_engine: Engine) -> None:
     """Of several filters all must let an entry through, page by page."""
     for number in range(20):
-        author = "Ana" if number % 2 else "Bo"
+        author = "Ops" if number % 2 else "Deploy"
         apply(any_engine, {f"f{number % 3}": f"{number}"}, author=author)
-    wanted = LogFilter(key=Key("f0"), author=Author("Ana"))
+    wanted = LogFilter(key=Key("f0"), author=Author("Ops"))
     first = any_engine.log(SCOPE, limit=2, wanted=wanted)
     second = any_engine.log(SCOPE, limit=2, after=first.next, wanted=wanted)
 

@@ -153,7 +153,7 @@ def checkpoint_at(
         _head_digest(number),
         MAIN,
         Message(description),
-        Author("ana"),
+        Author("ops"),
         1_000 + number,
     )
 

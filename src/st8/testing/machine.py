@@ -52,7 +52,7 @@ _ATS = st.one_of(
 _EXPECTS = st.sampled_from([None, None, None, "right", "wrong"])
 _IDEMPOTENCY = st.sampled_from([None, None, "k1", "k2", "k3"])
 _WORDS = st.sampled_from(["", "why", " two words \n"])
-_AUTHORS = st.sampled_from(["", "Ana", "Bo"])
+_AUTHORS = st.sampled_from(["", "Ops", "Deploy"])
 
 
 class Machine(RuleBasedStateMachine):
