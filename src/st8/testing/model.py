@@ -236,6 +236,8 @@ class Space:
     revisions: dict[int, Revision] = field(default_factory=dict[int, Revision])
     branches: dict[str, Pointer] = field(default_factory=dict[str, Pointer])
     checkpoints: dict[str, Mark] = field(default_factory=dict[str, Mark])
+    since: dict[str, int] = field(default_factory=dict[str, int])
+    """The newest number when each branch was made: later ones of its name are its."""
 
 
 class Model:
@@ -286,22 +288,23 @@ class Model:
         number = at.revision or 0
         if number < 0:
             if -number >= len(history):
-                raise ModelError("revision_not_found", "revision_collected")
+                raise ModelError("revision_not_found")
             return _present(history[: -number + 1])
-        return self._numbered(space, history, number)
+        return self._numbered(space, pointer, number)
 
-    def _numbered(self, space: Space, history: list[Revision], number: int) -> Revision:
+    def _numbered(self, space: Space, pointer: Pointer, number: int) -> Revision:
         found = space.revisions.get(number)
         if found is None:
             raise ModelError("revision_not_found")
         if found.gone:
             raise ModelError("revision_collected")
+        history = self.history(space, pointer.head)
         if found not in history:
-            # Beyond a hole nobody can tell any more what led where.
-            hole = any(revision.gone for revision in history)
-            raise ModelError("revision_not_found", *(["unspecified"] if hole else []))
+            raise ModelError("revision_not_found")
         path = history[: history.index(found)]
-        if any(revision.gone for revision in path):
+        own = found.branch == pointer.name and number > space.since[pointer.name]
+        if any(r.gone for r in path) and not own and number != pointer.base:
+            # Nothing is left that leads there, so it can't be told whose it is.
             raise ModelError("unspecified")
         return found
 
@@ -365,6 +368,8 @@ class Model:
         space.revisions[number] = made
         pointer = space.branches.get(write.branch)
         base = 0 if pointer is None else pointer.base
+        if pointer is None:
+            space.since[write.branch] = number - 1
         space.branches[write.branch] = Pointer(write.branch, base, number)
         return made
 
@@ -382,6 +387,7 @@ class Model:
             raise ModelError("branch_exists")
         pointer = Pointer(name, source.number, source.number)
         space.branches[name] = pointer
+        space.since[name] = len(space.revisions)
         return pointer
 
     def delete_branch(self, namespace: str, name: str, expect: int | None) -> None:
