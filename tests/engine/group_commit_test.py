@@ -18,6 +18,7 @@ from st8.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    RevisionCollected,
     ShuttingDown,
     St8Error,
     StorageFailed,
@@ -335,6 +336,24 @@ def test_a_commit_that_fails_is_told_to_all_in_it(
     cold._committer.close()
 
 
+def test_a_fault_after_a_commit_does_not_last(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """Where nobody knows whether a commit was done, the next one finds out.
+
+    It was done, but the engine was not told: it must not go on from the old head,
+    of which every later write would be refused as stale.
+    """
+    applied(engine, "1")
+    store.fail_late("commit", RuntimeError("a fault between two lines"))
+    with pytest.raises(OutcomeUnknown):
+        apply(engine, {"k": "2"})
+
+    assert {"k": "2"} == contents(engine)
+    assert 3 == apply(engine, {"k": "3"}, expect=2).number
+    assert [3, 2, 1] == log_numbers(engine)
+
+
 def test_what_a_failed_commit_made_is_stored_by_the_next(
     store: FaultyStore, clock: FakeClock
 ) -> None:
@@ -408,6 +427,31 @@ def test_two_engines_on_one_store_lose_no_update() -> None:
         assert {"n": f"{total}"} == contents(engine)
         assert list(range(total + 1, 0, -1)) == log_numbers(engine, limit=1000)
         engine._committer.close()
+
+
+def test_what_another_daemon_collected_is_not_revived() -> None:
+    """A revision that another daemon has collected can't be gone back to.
+
+    This one remembers the record, but the objects are gone: a new revision with
+    that state could not be read.
+    """
+    shared = FaultyStore(MemoryStore())
+    shared.exclusive = False
+    one, two = (Engine(shared, FakeClock(), cache_bytes=0) for _ in range(2))
+    applied(one, *map(str, range(1, 7)))
+    assert [6, 5, 4, 3, 2, 1] == log_numbers(one)
+    assert {"k": "2"} == contents(one, SCOPE, selector(2))
+    two.collect(keep=1)
+
+    with pytest.raises(RevisionCollected):
+        one.reset(Reset(SCOPE, selector(2), "rollback"))
+    with pytest.raises(RevisionCollected):
+        one.create_branch(CreateBranch(SCOPE, BranchName("dev"), selector(2)))
+    with pytest.raises(RevisionCollected):
+        one.put_checkpoint(PutCheckpoint(SCOPE, CheckpointName("cp"), selector(-4)))
+    assert {"k": "6"} == contents(one) == contents(two)
+    one._committer.close()
+    two._committer.close()
 
 
 def test_expectations_are_checked_anew(store: FaultyStore, engine: Engine) -> None:

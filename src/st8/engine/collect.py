@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
 from st8.core.errors import InvalidValue, LimitExceeded
-from st8.core.ids import Digest, Namespace, RevisionNumber, digest_prefix
+from st8.core.ids import (
+    DEFAULT_NAMESPACE,
+    Digest,
+    Namespace,
+    RevisionNumber,
+    digest_prefix,
+)
 from st8.core.node import EMPTY_ROOT
 from st8.engine.history import history
 from st8.engine.results import Collected
@@ -68,8 +74,9 @@ def collect(
 
     def next_epoch() -> None:
         nonlocal epoch
-        expected = store.namespace(Namespace("default")).epoch
+        expected = refs.namespace(DEFAULT_NAMESPACE).epoch
         epoch = store.raise_epoch({}, expected)
+        refs.forget_revisions(DEFAULT_NAMESPACE, (), epoch)
 
     committer.between_batches(next_epoch).result()
     marked = _mark(store, refs, objects)
@@ -98,9 +105,9 @@ def _remove_revisions(
             # A checkpoint or branch may have been set since.
             kept_now = _referred_to(store, namespace)
             gone = [number for number in some if number not in kept_now]
-            epoch = store.namespace(namespace).epoch
-            store.raise_epoch({namespace: gone}, epoch)
-            refs.forget_revisions(namespace, gone)
+            expected = refs.namespace(namespace).epoch
+            raised = store.raise_epoch({namespace: gone}, expected)
+            refs.forget_revisions(namespace, gone, raised)
             removed += len(gone)
 
         committer.between_batches(remove).result()

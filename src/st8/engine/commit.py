@@ -200,7 +200,11 @@ class Committer:
                     self._refs.committed(draft.new_branches(), draft.new_revisions())
             except Stale:
                 self.stale += 1
+                self._refs.forget_branches()
                 continue
+            except BaseException:
+                self._refs.forget_branches()
+                raise
             return answers
         raise Conflict(
             f"other daemons kept writing to the same namespace: gave up after "

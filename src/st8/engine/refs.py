@@ -75,6 +75,7 @@ class Refs:
         self._lock = threading.Lock()
         self._moves = 0
         self._collections = 0
+        self._epoch = 0
         self._branches: OrderedDict[_At, Branch | None] = OrderedDict()
         self._revisions: OrderedDict[tuple[Namespace, RevisionNumber], Revision] = (
             OrderedDict()
@@ -82,12 +83,22 @@ class Refs:
         self._proven: OrderedDict[Digest, None] = OrderedDict()
 
     def namespace(self, name: Namespace) -> NamespaceState:
-        """Return what a commit must know of a namespace."""
-        return self._store.namespace(name)
+        """Return what a commit must know of a namespace.
+
+        A new collection epoch tells that somebody has collected: what is remembered
+        of revisions may be gone.
+        """
+        state = self._store.namespace(name)
+        if state.epoch != self._epoch:
+            with self._lock:
+                self._epoch = state.epoch
+                self._collections += 1
+                self._revisions.clear()
+        return state
 
     def last_revision(self, namespace: Namespace) -> RevisionNumber:
         """See :class:`RefSource`."""
-        return self._store.namespace(namespace).last_revision
+        return self.namespace(namespace).last_revision
 
     def peek_branch(self, at: _At) -> tuple[bool, Branch | None]:
         """Return whether a branch is remembered, and what it is; never waits."""
@@ -175,11 +186,18 @@ class Refs:
                 for at, branch in branches.items():
                     self._remember_branch(at, branch)
 
-    def forget_revisions(
-        self, namespace: Namespace, numbers: Iterable[RevisionNumber]
-    ) -> None:
-        """Forget revisions that were collected."""
+    def forget_branches(self) -> None:
+        """Forget all branches: how the last commit ended is not known."""
         with self._lock:
+            self._moves += 1
+            self._branches.clear()
+
+    def forget_revisions(
+        self, namespace: Namespace, numbers: Iterable[RevisionNumber], epoch: int
+    ) -> None:
+        """Forget revisions that were just collected, which made this epoch."""
+        with self._lock:
+            self._epoch = epoch
             self._collections += 1
             for number in numbers:
                 self._revisions.pop((namespace, number), None)
