@@ -21,6 +21,7 @@ from st8.core.node import EMPTY_ROOT
 from st8.engine.engine import Engine
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
+from st8.testing.faulty import Gate
 from tests.engine.acts import (
     DEV,
     SCOPE,
@@ -468,29 +469,30 @@ def test_what_is_applied_during_a_collection_is_kept(
 
 
 @pytest.mark.parametrize(
-    "method", ["raise_epoch", "namespaces", "numbers", "revisions"]
+    ("method", "calls"), [("namespaces", 3), ("numbers", 3), ("sweep", 1)]
 )
-def test_what_is_applied_while_it_marks_is_kept(
-    store: FaultyStore, engine: Engine, method: str
+def test_what_is_applied_while_it_marks_and_sweeps_is_kept(
+    store: FaultyStore, engine: Engine, method: str, calls: int
 ) -> None:
-    """Whatever a collection is doing, what is applied meanwhile is whole after it."""
+    """What is applied after the marking began is whole when the sweep has ended.
+
+    Also where it has contents that were there before, and are not marked: they are
+    put again, which keeps them.
+    """
     _versions(engine, 12)
-    with store.hold_late(method) as gate:
+    with Gate() as gate:
+        # The calls before are for choosing what to remove.
+        store.before(method, *[lambda: None] * (calls - 1), gate)
         collector = threading.Thread(target=engine.collect, args=(2,))
         collector.start()
-        # A collection that has the revisions in memory does not ask for them.
-        if method != "revisions":
-            gate.wait_until_reached()
-        applier = threading.Thread(target=applied, args=(engine, "v1", "new", "v2"))
-        applier.start()
-        if method != "raise_epoch":  # on the committing thread: it waits its turn
-            applier.join()
-    applier.join()
+        gate.wait_until_reached()
+        applied(engine, "v1", "new", "v2")
     collector.join()
     cold = Engine(store, FakeClock(), cache_bytes=0)
 
     assert {"k": "v2"} == contents(cold)
-    assert {"new"} == set(contents(cold, SCOPE, selector(-1)).values())
+    assert {"k": "new"} == contents(cold, SCOPE, selector(-1))
+    assert {"k": "v1"} == contents(cold, SCOPE, selector(-2))
     read_everything(cold)
     cold._committer.close()
 
