@@ -21,22 +21,13 @@ SLOW = b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
 @pytest.fixture(
-    scope="module",
     params=[uvloop.new_event_loop, asyncio.new_event_loop],
     ids=["uvloop", "asyncio"],
 )
 def server(request: pytest.FixtureRequest) -> Iterator[Served]:
-    """One server for all rows, on each of the loops that it can run on."""
+    """A server of the test's own, on each of the loops that it can run on."""
     with served(Echo(), loop_factory=request.param) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def forget(server: Served) -> None:
-    """Forget what earlier tests sent."""
-    server.app.requests.clear()
-    server.app.disconnects.clear()
-    server.app.go.clear()
 
 
 def test_pipelined_requests(server: Served) -> None:
