@@ -57,6 +57,7 @@ class Flags:
     namespace: str | None = None
     branch: str | None = None
     local: bool = False
+    output: str = "text"
 
     def settings(self) -> Settings:
         """Return what is in force.
@@ -142,4 +143,12 @@ GLOBAL_OPTIONS: Final[list[click.Option]] = [
         "timeout", "DURATION", f"For each request; 0 for no limit.  [{_TIMEOUT_S:g}s]"
     ),
     _flag("config", "FILE", "The configuration file."),
+    click.Option(
+        ["-o", "--output"],
+        metavar="FORMAT",
+        type=click.Choice(["text", "json", "yaml"]),
+        expose_value=False,
+        callback=_keep,
+        help="How answers are shown: text, json or yaml.  [text]",
+    ),
 ]

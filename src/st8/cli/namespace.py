@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from st8.cli import output
 from st8.cli.command import Group, command
+from st8.cli.render import listing, plain
 
 if TYPE_CHECKING:
     from st8.cli.flags import Flags
@@ -19,10 +20,15 @@ COMMAND = Group("namespace", help="List the namespaces.", default="list", strict
 def show(flags: Flags) -> None:
     """List the namespaces that something was applied to."""
     with flags.connect() as client:
-        for found in client.namespaces():
-            output.write(
+        listing(
+            flags,
+            "namespaces",
+            client.namespaces(),
+            value=plain,
+            text=lambda found: (
                 f"{output.escaped(found.name)} last_revision={found.last_revision}\n"
-            )
+            ),
+        )
 
 
 COMMAND.add_command(show)
