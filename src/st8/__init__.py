@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     )
     from st8.core.documents import Change, Document
     from st8.core.errors import (
+        AuditUnavailable,
         BranchExists,
         BranchNotFound,
         CheckpointExists,
         CheckpointNotFound,
         Conflict,
         Corrupt,
+        ExpectationRequired,
         Forbidden,
         HeaderTooLarge,
         HeadMoved,
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AuditUnavailable",
     "Branch",
     "BranchExists",
     "BranchNotFound",
@@ -94,6 +97,7 @@ __all__ = [
     "Corrupt",
     "Diff",
     "Document",
+    "ExpectationRequired",
     "Forbidden",
     "HeadMoved",
     "HeaderTooLarge",

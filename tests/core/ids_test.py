@@ -255,6 +255,16 @@ def test_only_blank_names_take_their_defaults(namespace: str, branch: str) -> No
         Scope.parse(namespace, branch)
 
 
+@pytest.mark.parametrize("character", "\x1c\x1d\x1e\x1f\0\x7f", ids=ascii)
+def test_control_characters_do_not_take_defaults(character: str) -> None:
+    """A control character is refused, also where Python takes it for white space."""
+    for name in (character, f" {character}"):
+        with pytest.raises(InvalidValue):
+            Scope.parse(name)
+        with pytest.raises(InvalidValue):
+            Scope.parse("", name)
+
+
 @given(data=st.binary())
 def test_digests_are_sha_256(data: bytes) -> None:
     """A digest is the SHA-256 of the bytes, and its prefix the first eight bytes."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from st8.core import tree
+from st8.core.key_set import prefix_end
 from st8.core.node import level_of
 from tests.core.trees import LEVEL_5, Documents, Nodes, edited, folder, value
 
@@ -203,7 +204,7 @@ def test_a_range_reads_no_leaf_behind_it(forest: Forest) -> None:
     for _ in range(ROUNDS):
         key = rng.choice(forest.keys)
         forest.nodes.start_counting()
-        found = list(tree.items(forest.nodes, forest.root, key, tree.prefix_end(key)))
+        found = list(tree.items(forest.nodes, forest.root, key, prefix_end(key)))
         most = max(most, forest.nodes.reads)
 
         assert [(key, forest.documents[key])] == found

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from st8.core import tree
 from st8.core.errors import LimitExceeded
 from st8.core.ids import digest_of
+from st8.core.key_set import prefix_end
 from st8.core.limits import NODE_ENTRIES
 from st8.core.node import EMPTY_ROOT, decode, encode, level_of
 from tests.core.trees import (
@@ -136,7 +137,7 @@ def test_a_folder_of_100_000_is_independent_of_its_history() -> None:
     assert canonical_root(documents) == root
     assert len(documents) == tree.count(nodes, root)
     some = b"services/payments/instances/0999"
-    assert 100 == tree.count(nodes, root, some, tree.prefix_end(some))
+    assert 100 == tree.count(nodes, root, some, prefix_end(some))
 
 
 # --- what an edit gives ---------------------------------------------------------------
@@ -275,7 +276,7 @@ def test_prefixes_agree_with_a_dictionary(
     nodes = Nodes()
     root = nodes.build(documents)
     wanted = [key for key in sorted(documents) if key.startswith(start)]
-    end = tree.prefix_end(start)
+    end = prefix_end(start)
 
     assert wanted == [key for key, _ in tree.items(nodes, root, start, end)]
     assert len(wanted) == tree.count(nodes, root, start, end)
@@ -294,7 +295,7 @@ def test_prefixes_agree_with_a_dictionary(
 )
 def test_prefix_end_is_the_first_key_after(prefix: str, end: bytes | None) -> None:
     """The end of a prefix is its bytes with the last one counted up."""
-    assert end == tree.prefix_end(prefix.encode())
+    assert end == prefix_end(prefix.encode())
 
 
 # --- diff ------------------------------------------------------------------------------

@@ -383,6 +383,20 @@ def test_namespaces_count_for_themselves(any_engine: Engine) -> None:
     assert [("a", 1), ("b", 1)] == [tuple(i) for i in any_engine.namespaces().items]
 
 
+def test_changes_of_a_small_apply_are_at_hand(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """What a small apply changed is told without the store, as is that it is small."""
+    done = apply(engine, {"a": "12345", "b": "1"})
+    store.calls.clear()
+
+    assert done.changes.is_at_hand(6)
+    assert not done.changes.is_at_hand(5)
+    assert 2 == len(changes(done.changes))
+    assert not engine.diff(SCOPE).changes.is_at_hand(10**6)
+    assert 0 == store.calls["objects"]
+
+
 def test_branches_share_the_numbers_of_their_namespace(any_engine: Engine) -> None:
     """Branches of one namespace take numbers from one count, without gaps."""
     numbers = [

@@ -10,14 +10,17 @@ import pytest
 from st8.core.errors import (
     InvalidValue,
     LimitExceeded,
+    NamespaceNotFound,
     NotFound,
     RevisionCollected,
     RevisionNotFound,
     StorageFull,
     StoreFenced,
+    Unavailable,
 )
 from st8.core.ids import Namespace
 from st8.core.node import EMPTY_ROOT
+from st8.core.ports import Stale
 from st8.engine.engine import Engine
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
@@ -276,6 +279,73 @@ def test_kept_revisions_beyond_a_hole_can_be_named(any_engine: Engine) -> None:
         any_engine.state(SCOPE, selector(6))
 
 
+def test_what_was_inherited_is_found_from_the_base(any_engine: Engine) -> None:
+    """Where the way from the head is broken, the branch's base leads further."""
+    _versions(any_engine, 5)
+    branch(any_engine, "dev")
+    applied(any_engine, *(f"d{n}" for n in range(6, 16)), at=DEV)
+    for number in (2, 3, 4):
+        checkpoint(any_engine, f"cp{number}", selector(number))
+    any_engine.collect(keep=1)
+
+    for number in (2, 3, 4, 5):
+        assert {"k": f"v{number}"} == contents(any_engine, DEV, selector(number))
+    reset(any_engine, selector(3), at=DEV)
+    assert {"k": "v3"} == contents(any_engine, DEV)
+
+
+def test_what_can_not_be_told_after_a_collection_says_so(any_engine: Engine) -> None:
+    """A kept revision whose way to a branch is gone is not called another's.
+
+    Revisions 1 to 5 are on main but for 3, and dev begins at 5. The checkpoints keep
+    2 and 3, and 4 has gone.
+    """
+    _versions(any_engine, 2)
+    branch(any_engine, "side")
+    applied(any_engine, "s3", at=scope(branch="side"))
+    applied(any_engine, "v4", "v5")
+    branch(any_engine, "dev")
+    applied(any_engine, *(f"d{n}" for n in range(6, 16)), at=DEV)
+    checkpoint(any_engine, "cp", selector(2))
+    any_engine.collect(keep=1)
+
+    for number in (2, 3):
+        with pytest.raises(RevisionCollected) as caught:
+            any_engine.state(DEV, selector(number))
+        assert 4 == caught.value.revision
+        assert (
+            f"whether revision {number} is in the history of namespace 'default', "
+            "branch 'dev' can't be told: revision 4, which is on the way to it, was "
+            "removed by garbage collection. Name it by a checkpoint, or on the branch "
+            "that it was made on"
+        ) == caught.value.detail
+    with pytest.raises(RevisionNotFound, match="made on branch 'dev'"):
+        any_engine.state(SCOPE, selector(15))
+
+
+def test_what_is_between_two_of_a_history_is_not_in_it(any_engine: Engine) -> None:
+    """A revision that the history steps over is not found, whatever has gone."""
+    _versions(any_engine, 2)
+    branch(any_engine, "side")
+    applied(any_engine, "s3", at=scope(branch="side"))
+    applied(any_engine, "v4", "v5")
+    branch(any_engine, "dev")
+    applied(any_engine, *(f"d{n}" for n in range(6, 16)), at=DEV)
+    checkpoint(any_engine, "cp", selector(4))
+    delete_branch(any_engine, "main")
+    any_engine.collect(keep=1)
+
+    # 4 follows 2, which is the base of "side"; 1 has gone.
+    with pytest.raises(RevisionNotFound, match="made on branch 'side'"):
+        any_engine.state(DEV, selector(3))
+    assert {"k": "v2"} == contents(any_engine, DEV, selector(2))
+    checkpoint(any_engine, "three", at=scope(branch="side"))
+    delete_branch(any_engine, "side")
+    any_engine.collect(keep=1)  # takes 2
+    with pytest.raises(RevisionNotFound, match="made on branch 'side'"):
+        any_engine.state(DEV, selector(3))
+
+
 # --- objects -------------------------------------------------------------------------------
 
 
@@ -387,10 +457,61 @@ def test_a_collection_that_fails_harms_nothing(
     cold._committer.close()
 
 
-def test_nothing_there_is_collected_in_peace(any_engine: Engine) -> None:
-    """An empty store, or a namespace that is not there, has nothing to collect."""
+def test_an_empty_store_is_collected_in_peace(any_engine: Engine) -> None:
+    """An empty store has nothing to collect."""
     assert (0, 0) == any_engine.collect()
-    assert (0, 0) == any_engine.collect(3, Namespace("nope"))
+
+
+def test_a_namespace_that_is_not_there_is_not_collected(any_engine: Engine) -> None:
+    """A mistyped namespace is an error; what there is stays as it is."""
+    applied(any_engine, "1", "2", at=scope("prod"))
+    assert apply(any_engine, {}, ["k"], at=scope("prods"), key="once").noop
+    for name in ("pro", "prods", "Prod"):
+        with pytest.raises(NamespaceNotFound, match=f"'{name}'"):
+            any_engine.collect(1, Namespace(name))
+
+    assert [2, 1] == log_numbers(any_engine, scope("prod"))
+    assert 1 == any_engine.collect(1, Namespace("prod")).revisions
+
+
+def test_others_that_collect_are_waited_for(store: FaultyStore, engine: Engine) -> None:
+    """Where another daemon raised the epoch first the collection looks again."""
+    _versions(engine, 6)
+    store.fail("raise_epoch", *(Stale() for _ in range(5)))
+
+    assert 5 == engine.collect(keep=1).revisions
+    assert [6] == log_numbers(engine)
+
+
+def test_others_that_collect_without_end_are_given_up_on(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """Tries are bounded; then it is unavailable, and may be tried again."""
+    _versions(engine, 6)
+    store.fail("raise_epoch", *(Stale() for _ in range(16)))
+    with pytest.raises(Unavailable, match="gave up after 16 attempts") as caught:
+        engine.collect(keep=1)
+
+    assert (True, "none") == (caught.value.retryable, caught.value.outcome)
+    assert list(range(6, 0, -1)) == log_numbers(engine)
+    assert 5 == engine.collect(keep=1).revisions
+
+
+def test_what_others_named_is_kept_when_it_looks_again(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """A revision that another daemon named and that a collection lost to is kept."""
+    _versions(engine, 6)
+    other = Engine(store, FakeClock())
+
+    def name_and_collect() -> None:
+        checkpoint(other, "cp", selector(2))
+        other.collect(keep=6)
+
+    store.before("raise_epoch", name_and_collect)
+    assert 4 == engine.collect(keep=1).revisions
+    assert {"k": "v2"} == contents(other, SCOPE, selector(checkpoint="cp"))
+    other._committer.close()
 
 
 # --- while others write ----------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 
 from st8.engine.engine import Engine
 from st8.store.memory import MemoryStore
+from st8.store.postgres import PostgresStore
 from st8.store.sqlite import SqliteStore
 from st8.testing.clock import SECOND_NS, FakeClock
 from st8.testing.faulty import FaultyStore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ports import Store
+    from tests.postgres.server import PostgresServer
 
 
 @pytest.fixture
@@ -43,9 +45,12 @@ def engine(store: FaultyStore, clock: FakeClock) -> Iterator[Engine]:
     assert set() == set(threading.enumerate()) - before
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each of the stores; who opens an engine on it closes it."""
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return PostgresStore(server.url(server.new_schema()))
     return MemoryStore() if request.param == "memory" else SqliteStore(tmp_path)
 
 

@@ -336,6 +336,52 @@ def test_a_commit_that_fails_is_told_to_all_in_it(
     cold._committer.close()
 
 
+class _BrokenClock:
+    """Fails once, then tells the time."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._errors = [error]
+
+    def now_ns(self) -> int:
+        """Raise, or return a time."""
+        if self._errors:
+            raise self._errors.pop()
+        return 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("fault"), SystemExit(1)])
+def test_a_fault_before_a_commit_changes_nothing(error: BaseException) -> None:
+    """Where no commit was begun, nobody is told that it may have been done."""
+    store = FaultyStore(MemoryStore())
+    engine = Engine(store, _BrokenClock(error))
+    with pytest.raises(InternalError, match="nothing was changed") as caught:
+        apply(engine, {"k": "1"})
+
+    assert ("none", error) == (caught.value.outcome, caught.value.__cause__)
+    assert 0 == store.calls["commit"]
+    assert 1 == apply(engine, {"k": "1"}).number
+    engine.close()
+
+
+@pytest.mark.parametrize("method", ["namespace", "branch", "objects"])
+@pytest.mark.parametrize("error", [RuntimeError("fault"), SystemExit(1)])
+def test_a_fault_while_preparing_changes_nothing(
+    store: FaultyStore, clock: FakeClock, method: str, error: BaseException
+) -> None:
+    """Whatever can't be read for a batch, in whatever way, its outcome is known."""
+    maker = Engine(store, clock)
+    applied(maker, "1")
+    maker._committer.close()
+    engine = Engine(store, clock, cache_bytes=0)
+    store.fail(method, error)
+    with pytest.raises(InternalError, match="nothing was changed") as caught:
+        apply(engine, {"k": "2"})
+
+    assert "none" == caught.value.outcome
+    assert 2 == apply(engine, {"k": "2"}, expect=1).number
+    engine._committer.close()
+
+
 def test_a_fault_after_a_commit_does_not_last(
     store: FaultyStore, engine: Engine
 ) -> None:

@@ -20,6 +20,7 @@ import apsw
 import pytest
 
 from st8.core.errors import (
+    Corrupt,
     NewerFormat,
     StateDirectoryInUse,
     StorageFailed,
@@ -234,6 +235,39 @@ def test_a_refused_opening_leaves_the_lock_free(tmp_path: Path) -> None:
             SqliteStore(tmp_path)
     (tmp_path / FILE_NAME).unlink()
     SqliteStore(tmp_path).close()
+
+
+def test_new_directories_are_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every directory that got a new name in it is synced, before the first write."""
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    directory = tmp_path / "a" / "b" / "state"
+    SqliteStore(directory).close()
+
+    changed = (tmp_path, tmp_path / "a", tmp_path / "a" / "b", directory)
+    assert {path.stat().st_ino for path in changed} <= synced
+    synced.clear()
+    SqliteStore(directory).close()
+    assert directory.stat().st_ino in synced
+    assert tmp_path.stat().st_ino not in synced
+
+
+def test_a_relative_directory_may_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state directory may be named from where the process is."""
+    monkeypatch.chdir(tmp_path)
+    with closing(SqliteStore(Path("var/st8"))) as store:
+        assert 1 == write(store)
+    assert (tmp_path / "var" / "st8" / FILE_NAME).exists()
 
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
@@ -455,6 +489,35 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
     assert seen["written"] > 10
     assert (3, 2, 2) == (seen["refused"], seen["after"], seen["last"])
     assert seen["written"] == seen["readable"] == seen["kept"]
+
+
+# --- damage --------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_database_any_more_is_corrupt(tmp_path: Path) -> None:
+    """Where the beginning of an open file was overwritten, a read says corrupt."""
+    with closing(SqliteStore(tmp_path)) as store:
+        write(store)
+    with closing(SqliteStore(tmp_path)) as store:
+        with (tmp_path / FILE_NAME).open("r+b") as file:
+            file.write(b"not a database any more")
+        with pytest.raises(Corrupt, match="not a database"):
+            store.branch(A, MAIN)
+
+
+@pytest.mark.parametrize("column", ["prefix", "epoch"])
+def test_a_damaged_row_is_not_swept(store: SqliteStore, column: str) -> None:
+    """A sweep that meets a row without a number or epoch is Corrupt, and ends there."""
+    write(store)
+    epoch = store.raise_epoch({}, epoch_of(store))
+    count = "SELECT count(*) FROM objects"
+    before = store._writer.execute(count).fetchall()
+    store._writer.execute(f"UPDATE objects SET {column} = 'text'")  # noqa: S608
+    with pytest.raises(Corrupt):
+        store.sweep([], epoch, 0, 100)
+
+    assert before == store._writer.execute(count).fetchall()
+    store.ping()
 
 
 # --- somebody else's lock ------------------------------------------------------------------

@@ -13,7 +13,8 @@
     ├── RequestTimeout          the request did not arrive in time
     ├── Refused                 who asks may not
     │   ├── Unauthenticated
-    │   └── Forbidden
+    │   ├── Forbidden
+    │   └── ExpectationRequired   a protected branch wants the expected head
     ├── NotFound                what was named is not there
     │   ├── RouteNotFound
     │   ├── MethodNotAllowed
@@ -35,6 +36,7 @@
     │   ├── ShuttingDown
     │   ├── Unreachable           (client) no connection
     │   ├── TimedOut              (client) no answer in time
+    │   ├── AuditUnavailable      it can't be recorded, so it is not done
     │   ├── OutcomeUnknown        it may or may not have been done
     │   ├── StorageFull
     │   ├── StorageFailed
@@ -61,12 +63,14 @@ if TYPE_CHECKING:
     from st8.core.limits import Limit
 
 __all__ = [
+    "AuditUnavailable",
     "BranchExists",
     "BranchNotFound",
     "CheckpointExists",
     "CheckpointNotFound",
     "Conflict",
     "Corrupt",
+    "ExpectationRequired",
     "Forbidden",
     "HeadMoved",
     "HeaderTooLarge",
@@ -303,6 +307,25 @@ class Forbidden(Refused):
     title = "Forbidden"
 
 
+class ExpectationRequired(Refused):
+    """A write to this branch has to say which head it expects."""
+
+    code = "expect_revision_required"
+    title = "Expected revision required"
+    http_status = 428
+    namespace: str
+    branch: str
+
+    def __init__(self, namespace: str, branch: str) -> None:
+        """Name the branch that asks for it."""
+        super().__init__(
+            f"branch {branch!r} of namespace {namespace!r} is protected: say which "
+            "head you have looked at with expect_revision (st8ctl: --expect-revision)",
+            namespace=namespace,
+            branch=branch,
+        )
+
+
 # --- what was named is not there ---------------------------------------------
 
 
@@ -456,10 +479,11 @@ class RevisionCollected(NotFound):
     namespace: str
     revision: int
 
-    def __init__(self, namespace: str, revision: int) -> None:
-        """Name the revision that is gone."""
+    def __init__(self, namespace: str, revision: int, detail: str = "") -> None:
+        """Name the revision that is gone, and say so unless ``detail`` says more."""
         super().__init__(
-            f"revision {revision} of namespace {namespace!r} was removed by garbage "
+            detail
+            or f"revision {revision} of namespace {namespace!r} was removed by garbage "
             "collection; checkpoints and the newest revisions are kept",
             namespace=namespace,
             revision=revision,
@@ -606,6 +630,13 @@ class TimedOut(Unavailable):
 
     code = "timed_out"
     title = "Timed out"
+
+
+class AuditUnavailable(Unavailable):
+    """What is done can't be recorded, so nothing is done."""
+
+    code = "audit_unavailable"
+    title = "Audit unavailable"
 
 
 class OutcomeUnknown(Unavailable):

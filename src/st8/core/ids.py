@@ -43,6 +43,8 @@ RevisionNumber = NewType("RevisionNumber", int)
 DIGEST_BYTES: Final = 32
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NOT_BLANK = re.compile(r"[^\s]|[\x1c-\x1f]")
+"""Python takes four separators for white space that nobody else does."""
 _DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 
@@ -228,6 +230,6 @@ class Scope(NamedTuple):
             LimitExceeded: A name is too long.
         """
         return cls(
-            Namespace(namespace) if namespace.strip() else DEFAULT_NAMESPACE,
-            BranchName(branch) if branch.strip() else DEFAULT_BRANCH,
+            Namespace(namespace) if _NOT_BLANK.search(namespace) else DEFAULT_NAMESPACE,
+            BranchName(branch) if _NOT_BLANK.search(branch) else DEFAULT_BRANCH,
         )

@@ -130,6 +130,27 @@ LOG_SCAN_REVISIONS = Limit(
     10_000,
     "Revisions one filtered log page looks at before it answers with a cursor.",
 )
+WATCH_SCOPES = Limit(
+    "watch_scopes_max",
+    64,
+    "Branches that one stream watches.",
+)
+WATCH_EVENT_BYTES = Limit(
+    "watch_event_bytes_max",
+    1024 * 1024,
+    "Changes of one event of a watch; a larger one has no changes, which are read "
+    "as a diff.",
+)
+WAIT_SECONDS = Limit(
+    "wait_seconds_max",
+    60,
+    "How long a read waits for a change: proxies give up on longer ones.",
+)
+LIST_SCAN_ENTRIES = Limit(
+    "list_scan_entries_max",
+    10_000,
+    "Names that one page of a list looks at for those that a token may see.",
+)
 NODE_ENTRIES = Limit(
     "node_entries_max",
     1_024,

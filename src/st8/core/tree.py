@@ -40,7 +40,6 @@ __all__ = [
     "get",
     "items",
     "leaves",
-    "prefix_end",
 ]
 
 
@@ -111,15 +110,6 @@ def get(source: NodeSource, root: Digest, key: bytes) -> Digest | None:
     if index < len(node.keys) and node.keys[index] == key:
         return node.digest_at(index)
     return None
-
-
-def prefix_end(prefix: bytes) -> bytes | None:
-    """Return the first key after all keys that begin with ``prefix``.
-
-    None when there is none, as for the empty prefix. UTF-8 has no ``0xff``, so the
-    last byte can always be counted up.
-    """
-    return prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix else None
 
 
 def count(

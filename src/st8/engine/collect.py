@@ -14,25 +14,36 @@ in, so nothing that it needs can go: what it did not make is below a kept revisi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core import limits
-from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.errors import (
+    BranchNotFound,
+    InvalidValue,
+    LimitExceeded,
+    NamespaceNotFound,
+    RevisionCollected,
+    Unavailable,
+)
 from st8.core.ids import (
     DEFAULT_NAMESPACE,
     Digest,
     Namespace,
     RevisionNumber,
+    Scope,
     digest_prefix,
 )
 from st8.core.node import EMPTY_ROOT
-from st8.engine.history import history
+from st8.core.ports import Stale
+from st8.engine.history import head_of, history
 from st8.engine.results import Collected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from st8.core.ports import Store
+    from st8.core.revisions import Branch, Revision
     from st8.engine.commit import Committer
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
@@ -42,7 +53,21 @@ __all__ = ["collect"]
 _PAGE: Final = 1_000
 _REMOVED_AT_ONCE: Final = 1_000
 _SWEPT_AT_ONCE: Final = 500
+_ATTEMPTS: Final = 16
+"""How often the epoch is looked up anew when others collect in the same store."""
 _FIRST: Final = RevisionNumber(0)
+
+
+class _Named(NamedTuple):
+    """Revisions of a namespace that something names.
+
+    Attributes:
+        branches: The branches.
+        numbers: Their heads and bases, and the checkpoints.
+    """
+
+    branches: list[Branch]
+    numbers: set[int]
 
 
 def collect(
@@ -61,11 +86,16 @@ def collect(
     Raises:
         InvalidValue: ``keep`` is less than 1.
         LimitExceeded: ``keep`` is greater than ``gc_keep_max``.
+        NamespaceNotFound: Nothing was ever applied in ``only``.
+        Corrupt: Something that is to be kept is damaged.
+        Unavailable: Other daemons kept collecting in the same store.
     """
     if keep < 1:
         raise InvalidValue("keep", f"{keep} must be at least 1")
     if keep > limits.GC_KEEP.maximum:
         raise LimitExceeded(limits.GC_KEEP, "keep", keep)
+    if only is not None and not store.namespace(only).last_revision:
+        raise NamespaceNotFound(only)
     revisions = 0
     for namespace in [only] if only is not None else list(_namespaces(store)):
         revisions += _remove_revisions(store, refs, committer, namespace, keep)
@@ -74,9 +104,7 @@ def collect(
 
     def next_epoch() -> None:
         nonlocal epoch
-        expected = refs.namespace(DEFAULT_NAMESPACE).epoch
-        epoch = store.raise_epoch({}, expected)
-        refs.forget_revisions(DEFAULT_NAMESPACE, (), epoch)
+        epoch = _raise_epoch(store, refs, DEFAULT_NAMESPACE, list)
 
     committer.between_batches(next_epoch).result()
     marked = _mark(store, refs, objects)
@@ -89,10 +117,11 @@ def _remove_revisions(
     """Delete the revisions of a namespace that are not kept; return how many."""
     # Read first: what is made from now on is not looked at.
     last = store.namespace(namespace).last_revision
-    kept = _referred_to(store, namespace)
-    for branch in _branches_heads(store, namespace):
-        head = refs.revision(namespace, branch)
-        if head is not None:
+    named = _named(store, namespace)
+    kept = named.numbers
+    for branch in named.branches:
+        with suppress(BranchNotFound):  # it was taken away meanwhile
+            head = head_of(refs, Scope(namespace, branch.name), branch)
             kept.update(revision.number for revision in history(refs, head, keep))
     old = [n for n in _numbers(store, namespace) if n <= last and n not in kept]
     removed = 0
@@ -102,37 +131,66 @@ def _remove_revisions(
 
         def remove(some: list[RevisionNumber] = some) -> None:
             nonlocal removed
-            # A checkpoint or branch may have been set since.
-            kept_now = _referred_to(store, namespace)
-            gone = [number for number in some if number not in kept_now]
-            expected = refs.namespace(namespace).epoch
-            raised = store.raise_epoch({namespace: gone}, expected)
-            refs.forget_revisions(namespace, gone, raised)
+            gone: list[RevisionNumber] = []
+
+            def choose() -> list[RevisionNumber]:
+                # A checkpoint or branch may have been set since.
+                named_now = _named(store, namespace).numbers
+                gone[:] = [number for number in some if number not in named_now]
+                return gone
+
+            _raise_epoch(store, refs, namespace, choose)
             removed += len(gone)
 
         committer.between_batches(remove).result()
     return removed
 
 
-def _referred_to(store: Store, namespace: Namespace) -> set[int]:
-    """Return the numbers that a branch or checkpoint names."""
+def _raise_epoch(
+    store: Store,
+    refs: Refs,
+    namespace: Namespace,
+    choose: Callable[[], Sequence[RevisionNumber]],
+) -> int:
+    """Count up the epoch and delete revisions of a namespace; return the epoch.
+
+    ``choose`` says which revisions. It is asked anew each time that another daemon
+    was quicker.
+
+    Raises:
+        Unavailable: Others were quicker each time.
+    """
+    for _ in range(_ATTEMPTS):
+        expected = refs.namespace(namespace).epoch
+        gone = choose()
+        try:
+            epoch = store.raise_epoch({namespace: gone}, expected)
+        except Stale:
+            refs.forget_refs()
+            continue
+        refs.forget_revisions(namespace, gone, epoch)
+        return epoch
+    raise Unavailable(
+        "other daemons kept collecting in the same store: gave up after "
+        f"{_ATTEMPTS} attempts, and what was left was not removed. Try again when "
+        "they are done"
+    )
+
+
+def _named(store: Store, namespace: Namespace) -> _Named:
+    """Return the revisions that a branch or checkpoint names."""
+    branches: list[Branch] = []
     numbers: set[int] = set()
     after = ""
     while page := store.branches(namespace, "", after, _PAGE):
+        branches += page
         numbers.update(n for branch in page for n in (branch.base, branch.head))
         after = page[-1].name
     after = ""
     while checkpoints := store.checkpoints(namespace, "", after, _PAGE):
         numbers.update(checkpoint.revision for checkpoint in checkpoints)
         after = checkpoints[-1].name
-    return numbers
-
-
-def _branches_heads(store: Store, namespace: Namespace) -> Iterator[RevisionNumber]:
-    after = ""
-    while page := store.branches(namespace, "", after, _PAGE):
-        yield from (branch.head for branch in page)
-        after = page[-1].name
+    return _Named(branches, numbers)
 
 
 def _namespaces(store: Store) -> Iterator[Namespace]:
@@ -157,30 +215,38 @@ def _mark(store: Store, refs: Refs, objects: Objects) -> set[int]:
         for number in _numbers(store, namespace):
             revision = refs.revision(namespace, number)
             if revision is not None:
-                _mark_tree(objects, revision.root, walked, marks)
-                _mark_tree(objects, revision.parent_root, walked, marks)
+                walked |= _mark_trees(objects, revision, walked, marks)
     return marks
 
 
-def _mark_tree(
-    objects: Objects, root: Digest, walked: set[Digest], marks: set[int]
-) -> None:
-    """Mark a tree but for the subtrees that were walked already.
+def _mark_trees(
+    objects: Objects, revision: Revision, walked: set[Digest], marks: set[int]
+) -> set[Digest]:
+    """Mark a revision's state, and the one before, but for what was ``walked``.
+
+    Returns the nodes that were walked now: none where another daemon collects the
+    revision meanwhile, since then it can't be told what is below them.
 
     Digests that begin alike keep each other alive, which is safe.
     """
-    waiting = [] if root == EMPTY_ROOT else [root]
+    source = objects.of(revision)
+    new: set[Digest] = set()
+    waiting = [revision.root, revision.parent_root]
     while waiting:
         digest = waiting.pop()
-        if digest in walked:
+        if digest in walked or digest in new or digest == EMPTY_ROOT:
             continue
-        walked.add(digest)
+        new.add(digest)
         marks.add(digest_prefix(digest))
-        node = objects.node(digest)
+        try:
+            node = source.node(digest)
+        except RevisionCollected:
+            return set()
         if node.level:
             waiting += node.children()
         else:
             marks.update(map(digest_prefix, node.children()))
+    return new
 
 
 def _sweep(store: Store, marks: set[int], epoch: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from st8.core import limits
 from st8.core.errors import (
     Conflict,
+    Corrupt,
     InternalError,
     OutcomeUnknown,
     Overloaded,
     ShuttingDown,
     St8Error,
 )
+from st8.core.ids import Scope
 from st8.core.ports import Stale
 from st8.engine.draft import Draft
 from st8.engine.requests import Apply, DeleteCheckpoint, WriteRequest
@@ -30,14 +32,12 @@ from st8.engine.stats import BATCH_BOUNDS, SYNC_BOUNDS_S, Histogram
 from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from st8.core.ids import Namespace
     from st8.core.ports import Clock, Store
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
-__all__ = ["Committer", "Done"]
+__all__ = ["Committer", "Done", "Listener"]
 
 _BATCH_REQUESTS: Final = 256
 _BATCH_BYTES: Final = 32 * 1024 * 1024
@@ -47,6 +47,10 @@ _ATTEMPTS: Final = 16
 
 Done = Callable[["Written | St8Error"], None]
 """Is told how a write ended, on the committing thread; must not block or raise."""
+
+
+Listener = Callable[[Sequence[Scope]], None]
+"""Is told which branches a commit has moved."""
 
 
 class _Waiting(NamedTuple):
@@ -76,6 +80,7 @@ class Committer:
         self._queued_bytes = 0
         self._draining = False
         self._closing = False
+        self.listeners: list[Listener] = []
         self.commits = 0
         self.requests = 0
         self.stale = 0
@@ -188,8 +193,7 @@ class Committer:
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
         for _ in range(_ATTEMPTS):
             try:
-                draft = Draft(self._refs, self._epoch(batch), self._clock.now_ns())
-                answers = [self._prepare(draft, waiting.request) for waiting in batch]
+                draft, answers = self._prepare(batch)
                 if draft.batch:
                     times = self._store.commit(draft.batch)
                     self.write_seconds.observe(times.write_s)
@@ -198,12 +202,13 @@ class Committer:
                     self.commits += 1
                     self.requests += len(batch)
                     self._refs.committed(draft.new_branches(), draft.new_revisions())
+                    self._tell([Scope(*at) for at in draft.new_branches()])
             except Stale:
                 self.stale += 1
-                self._refs.forget_branches()
+                self._refs.forget_refs()
                 continue
             except BaseException:
-                self._refs.forget_branches()
+                self._refs.forget_refs()
                 raise
             return answers
         raise Conflict(
@@ -211,7 +216,34 @@ class Committer:
             f"{_ATTEMPTS} attempts, and nothing was changed. Try again"
         )
 
-    def _prepare(self, draft: Draft, request: WriteRequest) -> Written | St8Error:
+    def _tell(self, scopes: Sequence[Scope]) -> None:
+        """Tell the listeners which branches moved."""
+        for listener in self.listeners if scopes else ():
+            with suppress(Exception):  # it must not harm what is durable
+                listener(scopes)
+
+    def _prepare(self, batch: list[_Waiting]) -> tuple[Draft, list[Written | St8Error]]:
+        """Return a draft of the batch and the answers for when it is durable.
+
+        Raises:
+            Stale: Another daemon has collected what was read.
+            St8Error: Nothing can be prepared, and nothing was changed.
+        """
+        try:
+            epoch = self._epoch(batch)
+            draft = Draft(self._refs, epoch, self._clock.now_ns())
+            answers = [self._draw(draft, waiting.request) for waiting in batch]
+            damaged = any(isinstance(answer, Corrupt) for answer in answers)
+            collected = damaged and self._epoch(batch) != epoch
+        except (St8Error, Stale):
+            raise
+        except BaseException as error:
+            raise _fault(error) from error
+        if collected:
+            raise Stale
+        return draft, answers
+
+    def _draw(self, draft: Draft, request: WriteRequest) -> Written | St8Error:
         """Do one request in the draft; its error is its own."""
         try:
             return write(draft, self._objects, request)
@@ -220,13 +252,20 @@ class Committer:
         except Stale:
             raise
         except Exception as error:  # noqa: BLE001 - a fault harms no other request
-            failure = InternalError(f"{type(error).__name__} while preparing a write")
+            failure = _fault(error)
             failure.__cause__ = error
             return failure
 
     def _epoch(self, batch: list[_Waiting]) -> int:
         """Return the collection epoch that the batch is prepared in."""
         return self._refs.namespace(_namespace_of(batch[0].request)).epoch
+
+
+def _fault(error: BaseException) -> InternalError:
+    return InternalError(
+        f"a fault in st8d while it prepared a write ({type(error).__name__}): nothing "
+        "was changed. The log of st8d has more"
+    )
 
 
 def _namespace_of(request: WriteRequest) -> Namespace:

@@ -15,10 +15,19 @@ from st8.core.ids import (
     RevisionNumber,
     Scope,
 )
+from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
 from st8.engine.collect import collect
 from st8.engine.commit import Committer
-from st8.engine.history import ALL, LogFilter, LogPage, check_limit, read_log, resolve
+from st8.engine.history import (
+    ALL,
+    LogFilter,
+    LogPage,
+    Resolved,
+    check_limit,
+    read_log,
+    resolve,
+)
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
 from st8.engine.refs import Refs
 from st8.engine.requests import (
@@ -38,13 +47,14 @@ from st8.engine.requests import (
 from st8.engine.results import Collected, Diff, Page, WriteResult
 from st8.engine.state import ChangeList, State
 from st8.engine.stats import EngineStats
+from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from st8.core.ports import Clock, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
-    from st8.engine.commit import Done
+    from st8.engine.commit import Done, Listener
     from st8.engine.writes import Written
 
 __all__ = ["DEFAULT_CACHE_BYTES", "UNKNOWN", "Engine"]
@@ -87,6 +97,23 @@ class Engine:
         self._collecting = threading.Lock()
 
     @property
+    def exclusive(self) -> bool:
+        """Whether every write to the store goes through this engine."""
+        return self._store.exclusive
+
+    def on_commit(self, listener: Listener) -> None:
+        """Call ``listener`` with the branches that moved, after each commit.
+
+        On the committing thread, when it is durable and before it is answered. It
+        must not block and must not raise.
+        """
+        self._committer.listeners.append(listener)
+
+    def last_revision(self, namespace: Namespace) -> RevisionNumber:
+        """Return the newest number of a namespace; 0 where it has none."""
+        return self._refs.last_revision(namespace)
+
+    @property
     def store_name(self) -> str:
         """What the store is, with its version, for people."""
         return self._store.name
@@ -117,23 +144,27 @@ class Engine:
         Raises:
             NotFound: What is named is not there; see :func:`history.resolve`.
         """
-        revision = resolve(self._refs, scope, selector)
+        revision, visible = resolve(self._refs, scope, selector)
         root = EMPTY_ROOT if revision is None else revision.root
-        return State(self._objects, revision, root)
+        return State(self._objects.of(revision), revision, root, visible)
 
     def diff(
         self, scope: Scope, source: Side = THE_HEAD, target: Side = THE_HEAD
     ) -> Diff:
         """Return the difference from ``source`` to ``target``; writes nothing.
 
+        Of the keys that may be seen on both sides.
+
         Raises:
             NotFound: What a side names is not there.
             InvalidInput: What is laid over a side can't be; see :meth:`Overlay.of`.
         """
         objects: ObjectSource = self._objects
-        from_number, from_root, objects = self._side(scope, source, objects)
-        to_number, to_root, objects = self._side(scope, target, objects)
-        return Diff(from_number, to_number, ChangeList(objects, from_root, to_root))
+        a, from_root, objects = self._side(scope, source, objects)
+        b, to_root, objects = self._side(scope, target, objects)
+        visible = a.visible & b.visible
+        changes = ChangeList(objects, from_root, to_root, visible=visible)
+        return Diff(_number(a.revision), _number(b.revision), changes)
 
     def log(
         self,
@@ -154,6 +185,22 @@ class Engine:
             start=start,
             wanted=wanted,
         )
+
+    def news(
+        self,
+        scope: Scope,
+        after: RevisionNumber,
+        limit: int = 100,
+        *,
+        floor: bool = False,
+    ) -> News:
+        """Return what a branch has had since a revision; see :mod:`watch`."""
+        return read_news(self._refs, scope, after, limit, floor=floor)
+
+    def changes(self, revision: Revision, visible: KeySet = ALL_KEYS) -> ChangeList:
+        """Return what a revision changed, of the keys that may be seen."""
+        source = self._objects.of(revision)
+        return ChangeList(source, revision.parent_root, revision.root, visible=visible)
 
     def namespaces(
         self, *, prefix: str = "", after: str = "", limit: int = 1000
@@ -326,17 +373,21 @@ class Engine:
 
     def _side(
         self, scope: Scope, side: Side, objects: ObjectSource
-    ) -> tuple[RevisionNumber, Digest, ObjectSource]:
-        """Return number and root of one side of a diff, and where to read it."""
-        revision = resolve(self._refs, scope, side.selector)
-        number = RevisionNumber(0) if revision is None else revision.number
-        root = EMPTY_ROOT if revision is None else revision.root
+    ) -> tuple[Resolved, Digest, ObjectSource]:
+        """Return what a side of a diff stands on, its root, and where to read it."""
+        found = resolve(self._refs, scope, side.selector)
+        root = EMPTY_ROOT if found.revision is None else found.revision.root
+        objects = self._objects.of(found.revision, over=objects)
         if not side.documents and not side.deletes and not side.exact:
-            return number, root, objects
+            return found, root, objects
         overlay = Overlay.of(side.documents, side.deletes)
         edit = tree.edit(objects, EMPTY_ROOT if side.exact else root, overlay.edits)
         laid = OverlaidObjects(objects, edit.nodes, overlay.contents)
-        return number, edit.root, laid
+        return found, edit.root, laid
+
+
+def _number(revision: Revision | None) -> RevisionNumber:
+    return RevisionNumber(0) if revision is None else revision.number
 
 
 def _page(found: Sequence[_ItemT], limit: int) -> Page[_ItemT]:

@@ -21,8 +21,9 @@ from st8.core.errors import (
     RevisionNotFound,
 )
 from st8.core.ids import Author, Key, RevisionNumber, Scope
+from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.revisions import Link, format_time
-from st8.engine.requests import HEAD, Selector
+from st8.engine.requests import HEAD, Selector, Sight
 from st8.engine.state import ChangeList
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Digest
     from st8.core.revisions import Branch, Revision
-    from st8.engine.objects import ObjectSource
+    from st8.engine.objects import Objects, ObjectSource
     from st8.engine.refs import RefSource
 
 __all__ = [
@@ -38,12 +39,15 @@ __all__ = [
     "LogEntry",
     "LogFilter",
     "LogPage",
+    "Resolved",
     "check_limit",
     "follow",
     "head_of",
     "history",
     "read_log",
     "resolve",
+    "walk_back",
+    "walk_to_number",
 ]
 
 
@@ -91,8 +95,23 @@ ALL: Final = LogFilter()
 """Lets every revision through."""
 
 
-def resolve(refs: RefSource, scope: Scope, selector: Selector) -> Revision | None:
-    """Return the revision that ``selector`` names; None for a head without one.
+class Resolved(NamedTuple):
+    """What a selector names.
+
+    Attributes:
+        revision: The revision; None for a head without one.
+        visible: The keys of its state that may be seen.
+    """
+
+    revision: Revision | None
+    visible: KeySet
+
+
+def resolve(refs: RefSource, scope: Scope, selector: Selector) -> Resolved:
+    """Return the revision that ``selector`` names, and what may be seen of it.
+
+    A checkpoint shows no more than both branches do, the one that is asked and the
+    one that it was made on; where that is nothing, it is as if not there.
 
     Raises:
         BranchNotFound: A branch was named, or is needed, and is not there.
@@ -102,13 +121,27 @@ def resolve(refs: RefSource, scope: Scope, selector: Selector) -> Revision | Non
         NoRevisionAt: The branch is younger than the time.
     """
     namespace = scope.namespace
+    sight = selector.sight
     if selector.branch is not None:
         scope = Scope(namespace, selector.branch)
-    if selector.checkpoint is not None:
-        checkpoint = refs.checkpoint(namespace, selector.checkpoint)
-        if checkpoint is None:
-            raise CheckpointNotFound(namespace, selector.checkpoint)
-        return _load(refs, scope, checkpoint.revision, checkpoint.digest)
+    visible = ALL_KEYS if sight is None else sight(scope.branch)
+    if selector.checkpoint is None:
+        return Resolved(_on_branch(refs, scope, selector), visible)
+    checkpoint = refs.checkpoint(namespace, selector.checkpoint)
+    if checkpoint is not None and sight is not None:
+        visible &= sight(checkpoint.branch)
+    if checkpoint is None or not visible:
+        raise CheckpointNotFound(namespace, selector.checkpoint)
+    found = _load(refs, scope, checkpoint.revision, checkpoint.digest)
+    if found is None:
+        if refs.checkpoint(namespace, selector.checkpoint) == checkpoint:
+            raise _dangling(scope, checkpoint.revision)
+        return resolve(refs, scope, selector)  # it was moved or taken away meanwhile
+    return Resolved(found, visible)
+
+
+def _on_branch(refs: RefSource, scope: Scope, selector: Selector) -> Revision | None:
+    """Return the revision of a branch that a selector without checkpoint names."""
     branch = refs.branch(*scope)
     if branch is None:
         if selector.is_head and selector.branch is None:
@@ -122,17 +155,33 @@ def resolve(refs: RefSource, scope: Scope, selector: Selector) -> Revision | Non
     number = selector.revision or 0
     if number < 0:
         return _before_head(refs, head, scope, number)
-    return _numbered(refs, scope, branch, RevisionNumber(number))
+    return _numbered(refs, scope, branch, RevisionNumber(number), selector.sight)
 
 
 def head_of(refs: RefSource, scope: Scope, branch: Branch) -> Revision:
-    """Return the revision that a branch points at, checked by its digest."""
-    return _load(refs, scope, branch.head, branch.head_digest)
+    """Return the revision that a branch points at, checked by its digest.
+
+    Where that was collected since ``branch`` was read, the one it points at now.
+
+    Raises:
+        BranchNotFound: It was taken away meanwhile, and its head collected.
+        Corrupt: What it points at is not there, or is another.
+    """
+    head = _load(refs, scope, branch.head, branch.head_digest)
+    while head is None:
+        again = refs.branch(*scope)
+        if again is None:
+            raise BranchNotFound(*scope)
+        if again == branch:
+            raise _dangling(scope, branch.head)
+        branch = again
+        head = _load(refs, scope, branch.head, branch.head_digest)
+    return head
 
 
 def read_log(
     refs: RefSource,
-    objects: ObjectSource,
+    objects: Objects,
     scope: Scope,
     *,
     limit: int,
@@ -142,7 +191,8 @@ def read_log(
 ) -> LogPage:
     """Return a page of the log from ``start`` on; see :class:`LogFilter`.
 
-    O(limit) without a filter by key, prefix or author; with one, at most
+    Where not all keys may be seen, only revisions that changed one of those that
+    may are in it. O(limit) without a filter by key, prefix or author; with one, at most
     ``log_scan_revisions_max`` revisions are looked at, so a page may be short, or
     even empty, and still have a ``next``.
 
@@ -152,30 +202,49 @@ def read_log(
         St8Error: ``start`` is not there; see :func:`resolve`.
     """
     check_limit(limit)
-    revision = resolve(refs, scope, start)
+    revision, visible = resolve(refs, scope, start)
+    page = LogPage([], None, None)
     try:
         revision = _first_wanted(refs, revision, after, wanted.until_ns)
+        return _fill(
+            page, refs, objects, revision, limit=limit, visible=visible, wanted=wanted
+        )
     except RevisionCollected as error:
-        return LogPage([], None, RevisionNumber(error.revision))
-    entries: list[LogEntry] = []
+        return page._replace(collected=RevisionNumber(error.revision))
+
+
+def _fill(
+    page: LogPage,
+    refs: RefSource,
+    objects: Objects,
+    revision: Revision | None,
+    *,
+    limit: int,
+    visible: KeySet,
+    wanted: LogFilter,
+) -> LogPage:
+    """Add entries to an empty page, and return it with its end.
+
+    Raises:
+        RevisionCollected: The page ends there, since the next revision is gone.
+    """
     seen = 0
     while revision is not None:
         if wanted.since_ns is not None and revision.time_ns < wanted.since_ns:
             break
-        changes = ChangeList(objects, revision.parent_root, revision.root)
-        if _matches(objects, revision, changes, wanted):
-            entries.append(LogEntry(revision, changes))
+        source = objects.of(revision)
+        changes = ChangeList(
+            source, revision.parent_root, revision.root, visible=visible
+        )
+        if _matches(source, revision, changes, wanted):
+            page.entries.append(LogEntry(revision, changes))
         seen += 1
-        if len(entries) == limit or seen == limits.LOG_SCAN_REVISIONS.maximum:
-            more = revision.number if revision.parents else None
-            return LogPage(entries, more, None)
+        if len(page.entries) == limit or seen == limits.LOG_SCAN_REVISIONS.maximum:
+            return page._replace(next=revision.number if revision.parents else None)
         if not revision.parents:
             break
-        older = _parent_of(refs, revision)
-        if older is None:
-            return LogPage(entries, None, revision.parent_number)
-        revision = older
-    return LogPage(entries, None, None)
+        revision = _step(refs, revision, None)
+    return page
 
 
 def check_limit(limit: int) -> None:
@@ -201,13 +270,7 @@ def walk_back(
         if revision.skip is None:
             return None
         far = follow(refs, revision, revision.skip)
-        if far is None or reached(far):
-            far = _parent_of(refs, revision)
-            if far is None:
-                raise RevisionCollected(
-                    revision.scope.namespace, revision.parent_number
-                )
-        revision = far
+        revision = _step(refs, revision, None if far is None or reached(far) else far)
     return revision
 
 
@@ -219,15 +282,23 @@ def walk_to_number(refs: RefSource, revision: Revision, number: int) -> Revision
     while revision.number > number:
         if revision.skip is None:
             return None
-        found = None
+        far = None
         if revision.skip.number >= number:
-            found = follow(refs, revision, revision.skip)
-        if found is None:
-            found = _parent_of(refs, revision)
-        if found is None:
-            raise RevisionCollected(revision.scope.namespace, revision.parent_number)
-        revision = found
+            far = follow(refs, revision, revision.skip)
+        revision = _step(refs, revision, far)
     return revision
+
+
+def _step(refs: RefSource, revision: Revision, far: Revision | None) -> Revision:
+    """Return ``far``, or where there is none the parent of ``revision``.
+
+    Raises:
+        RevisionCollected: The parent is gone.
+    """
+    older = _parent_of(refs, revision) if far is None else far
+    if older is None:
+        raise RevisionCollected(revision.scope.namespace, revision.parent_number)
+    return older
 
 
 def history(refs: RefSource, revision: Revision, limit: int) -> Iterator[Revision]:
@@ -242,19 +313,22 @@ def history(refs: RefSource, revision: Revision, limit: int) -> Iterator[Revisio
 
 def _load(
     refs: RefSource, scope: Scope, number: RevisionNumber, digest: Digest
-) -> Revision:
+) -> Revision | None:
+    """Return what a ref points at; None if it is not there, or not any more."""
     revision = refs.revision(scope.namespace, number)
-    if revision is None:
-        raise Corrupt(
-            f"revision {number} of namespace {scope.namespace!r} is referred to but "
-            "missing from the store"
-        )
-    if revision.digest != digest:
+    if revision is not None and revision.digest != digest:
         raise Corrupt(
             f"revision {number} of namespace {scope.namespace!r} does not match the "
             "digest it is referred to by"
         )
     return revision
+
+
+def _dangling(scope: Scope, number: RevisionNumber) -> Corrupt:
+    return Corrupt(
+        f"revision {number} of namespace {scope.namespace!r} is referred to but "
+        "missing from the store"
+    )
 
 
 def _parent_of(refs: RefSource, revision: Revision) -> Revision | None:
@@ -276,7 +350,11 @@ def follow(refs: RefSource, revision: Revision, link: Link) -> Revision | None:
 
 
 def _numbered(
-    refs: RefSource, scope: Scope, branch: Branch, number: RevisionNumber
+    refs: RefSource,
+    scope: Scope,
+    branch: Branch,
+    number: RevisionNumber,
+    sight: Sight | None,
 ) -> Revision:
     head = head_of(refs, scope, branch)
     namespace = scope.namespace
@@ -287,7 +365,9 @@ def _numbered(
             raise RevisionNotFound(
                 *scope, number, f"the newest of the namespace is {last}"
             )
-        raise RevisionCollected(namespace, number)
+        revision = refs.revision(namespace, number)
+        if revision is None:  # not made between the two looks, either
+            raise RevisionCollected(namespace, number)
     own = revision.scope.branch == branch.name and branch.since < number <= branch.head
     if own and refs.is_proven(revision):
         return revision
@@ -295,15 +375,51 @@ def _numbered(
         found = walk_to_number(refs, head, number)
     except RevisionCollected:
         # What leads there is gone, but a checkpoint or a branch has kept it.
-        found = revision if own or number == branch.base else None
+        if own or number == branch.base:
+            return revision
+        found = _inherited(refs, scope, branch, number)
     if found is None or found.number != number:
-        raise RevisionNotFound(
-            *scope,
-            number,
-            f"it was made on branch {revision.scope.branch!r} and is not in this "
-            "branch's history",
-        )
+        other = revision.scope.branch
+        seen = sight is None or bool(sight(other))
+        made = f"it was made on branch {other!r} and " if seen else "it "
+        raise RevisionNotFound(*scope, number, f"{made}is not in this branch's history")
     return found
+
+
+def _inherited(
+    refs: RefSource, scope: Scope, branch: Branch, number: RevisionNumber
+) -> Revision | None:
+    """Return a revision from before a branch's base, looked for from the base.
+
+    For where the way from the head is broken. If the branch does not have it, None
+    or another revision.
+
+    Raises:
+        RevisionCollected: It can't be told, since the way from the base is broken.
+    """
+    base = refs.revision(scope.namespace, branch.base)
+    if base is None or number > branch.base:
+        return None
+    try:
+        return walk_to_number(refs, base, number)
+    except RevisionCollected as error:
+        if error.revision < number:  # the history goes on below it
+            return None
+        raise _gone_on_the_way(scope, number, error.revision) from None
+
+
+def _gone_on_the_way(
+    scope: Scope, wanted: RevisionNumber, revision: int
+) -> RevisionCollected:
+    namespace, branch = scope
+    return RevisionCollected(
+        namespace,
+        revision,
+        f"whether revision {wanted} is in the history of namespace {namespace!r}, "
+        f"branch {branch!r} can't be told: revision {revision}, which is on the way to "
+        "it, was removed by garbage collection. Name it by a checkpoint, or on the "
+        "branch that it was made on",
+    )
 
 
 def _before_head(
@@ -349,9 +465,12 @@ def _matches(
         return False
     if wanted.key is not None:
         key = wanted.key.encode()
+        if not changes.visible.has(key):
+            return False
         before = tree.get(objects, changes.before, key)
         if before == tree.get(objects, changes.after, key):
             return False
-    if wanted.prefix is not None:
-        return next(changes.differences(prefix=wanted.prefix), None) is not None
+    if wanted.prefix is not None or not changes.visible.is_all:
+        differences = changes.differences(prefix=wanted.prefix or "")
+        return next(differences, None) is not None
     return True

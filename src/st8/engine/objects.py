@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from st8.core.errors import Corrupt
+from st8.core.errors import Corrupt, RevisionCollected
 from st8.core.ids import Digest, digest_of
 from st8.core.node import EMPTY, EMPTY_ROOT, Node, decode
 from st8.engine.cache import ByteCache
@@ -13,12 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from st8.core.ports import Store
+    from st8.core.revisions import Revision
     from st8.core.tree import NewNode
 
-__all__ = ["ObjectSource", "Objects", "OverlaidObjects"]
+__all__ = [
+    "ObjectMissing",
+    "ObjectSource",
+    "Objects",
+    "OverlaidObjects",
+    "RevisionObjects",
+]
 
 _OBJECT_OVERHEAD = 120
 """Bytes that Python and the cache need beside an object's own."""
+
+
+class ObjectMissing(Corrupt):
+    """The store does not have an object that something refers to."""
+
+    def __init__(self, digest: Digest) -> None:
+        """Name the object."""
+        super().__init__(
+            f"object {digest.hex()} is missing from the store; run a verification and "
+            "restore from a backup",
+            object=digest.hex(),
+        )
 
 
 class ObjectSource(Protocol):
@@ -99,6 +118,21 @@ class Objects:
                 self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
         return found
 
+    def of(
+        self, *revisions: Revision | None, over: ObjectSource | None = None
+    ) -> RevisionObjects:
+        """Return the objects of some revisions; see :class:`RevisionObjects`.
+
+        None stands for no revision. With ``over`` they are read from there.
+        """
+        known = [revision for revision in revisions if revision is not None]
+        return RevisionObjects(self, over or self, known)
+
+    def is_stored(self, revision: Revision) -> bool:
+        """Return whether a revision is there still; always asks the store."""
+        at = revision.scope.namespace, revision.number
+        return bool(self._store.revisions(at[0], [at[1]]))
+
     def bytes_at_hand(self, digest: Digest, absent: int) -> int:
         """Return the size of a content that is in memory, else ``absent``."""
         data = self.cached_contents.get(digest)
@@ -132,11 +166,7 @@ class Objects:
             if data is None:
                 if size_max is not None and found:
                     continue  # left out, or missing: it will be asked for first
-                raise Corrupt(
-                    f"object {digest.hex()} is missing from the store; run a "
-                    "verification and restore from a backup",
-                    object=digest.hex(),
-                )
+                raise ObjectMissing(digest)
             if digest_of(data) != digest:
                 raise Corrupt(
                     f"object {digest.hex()} does not match its digest; it is not "
@@ -144,6 +174,66 @@ class Objects:
                     object=digest.hex(),
                 )
         return found
+
+
+class RevisionObjects:
+    """What the states of some revisions, and those before them, are made of.
+
+    A long reading may find that garbage collection has removed its revision
+    meanwhile, on this daemon or on another one, and then the objects. So where one
+    is missing the store is asked for the revisions: if one of them is gone, that is
+    said; if all are there, the object should be there too.
+    """
+
+    def __init__(
+        self, objects: Objects, below: ObjectSource, revisions: Sequence[Revision]
+    ) -> None:
+        """Read from ``below``; ``objects`` tell which of ``revisions`` are there."""
+        self._objects = objects
+        self._below = below
+        self._revisions = revisions
+
+    def node(self, digest: Digest) -> Node:
+        """See :class:`ObjectSource`.
+
+        Raises:
+            RevisionCollected: A revision was removed, and this object with it.
+            Corrupt: The object is missing or does not match its digest.
+        """
+        try:
+            return self._below.node(digest)
+        except ObjectMissing:
+            self._check_revisions()
+            raise
+
+    def nodes(self, digests: Sequence[Digest]) -> list[Node]:
+        """See :class:`ObjectSource`; raises as :meth:`node` does."""
+        try:
+            return list(self._below.nodes(digests))
+        except ObjectMissing:
+            self._check_revisions()
+            raise
+
+    def contents(
+        self, digests: Iterable[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
+        """See :class:`ObjectSource`; raises as :meth:`node` does."""
+        try:
+            return self._below.contents(digests, size_max)
+        except ObjectMissing:
+            self._check_revisions()
+            raise
+
+    def bytes_at_hand(self, digest: Digest, absent: int) -> int:
+        """See :meth:`Objects.bytes_at_hand`."""
+        return self._objects.bytes_at_hand(digest, absent)
+
+    def _check_revisions(self) -> None:
+        for revision in self._revisions:
+            if not self._objects.is_stored(revision):
+                raise RevisionCollected(
+                    revision.scope.namespace, revision.number
+                ) from None
 
 
 class OverlaidObjects:

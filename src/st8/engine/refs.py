@@ -1,7 +1,8 @@
 """Reading refs and revision records, through a memory of those that can't change.
 
-Revisions never change, so they may always be remembered. Branches do; they are
-remembered only when the store says that nobody else can move them.
+Revisions never change, so they may always be remembered. Branches do, and so do the
+newest numbers of namespaces and the collection epoch; they are remembered only when
+the store says that nobody else can move them.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from st8.core.ids import (
     Namespace,
     RevisionNumber,
 )
+from st8.core.ports import NamespaceState
 from st8.core.revisions import Branch, Revision, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from st8.core.ports import Answer, NamespaceState, Store
+    from st8.core.ports import Answer, Store
     from st8.core.revisions import Checkpoint
 
 __all__ = ["RefSource", "Refs"]
 
 _REVISIONS_KEPT: Final = 16_384
 _BRANCHES_KEPT: Final = 65_536
+_NAMESPACES_KEPT: Final = 65_536
 _PROVEN_KEPT: Final = 65_536
 
 _At = tuple[Namespace, BranchName]
@@ -76,6 +79,7 @@ class Refs:
         self._moves = 0
         self._collections = 0
         self._epoch = 0
+        self._last: OrderedDict[Namespace, RevisionNumber] = OrderedDict()
         self._branches: OrderedDict[_At, Branch | None] = OrderedDict()
         self._revisions: OrderedDict[tuple[Namespace, RevisionNumber], Revision] = (
             OrderedDict()
@@ -88,12 +92,19 @@ class Refs:
         A new collection epoch tells that somebody has collected: what is remembered
         of revisions may be gone.
         """
+        last = self._last.get(name)
+        if last is not None:
+            return NamespaceState(last, self._epoch)
+        moves = self._moves
         state = self._store.namespace(name)
-        if state.epoch != self._epoch:
-            with self._lock:
+        with self._lock:
+            if state.epoch > self._epoch:
                 self._epoch = state.epoch
                 self._collections += 1
                 self._revisions.clear()
+            # As with branches below.
+            if self._store.exclusive and moves == self._moves:
+                self._remember_last(name, state.last_revision)
         return state
 
     def last_revision(self, namespace: Namespace) -> RevisionNumber:
@@ -183,13 +194,16 @@ class Refs:
                 self._remember_revision(revision)
                 self._remember_proof(revision)
             if self._store.exclusive:
+                for revision in revisions:
+                    self._remember_last(revision.scope.namespace, revision.number)
                 for at, branch in branches.items():
                     self._remember_branch(at, branch)
 
-    def forget_branches(self) -> None:
-        """Forget all branches: how the last commit ended is not known."""
+    def forget_refs(self) -> None:
+        """Forget all that can move: how the last commit ended is not known."""
         with self._lock:
             self._moves += 1
+            self._last.clear()
             self._branches.clear()
 
     def forget_revisions(
@@ -201,6 +215,11 @@ class Refs:
             self._collections += 1
             for number in numbers:
                 self._revisions.pop((namespace, number), None)
+
+    def _remember_last(self, namespace: Namespace, last: RevisionNumber) -> None:
+        self._last[namespace] = last
+        if len(self._last) > _NAMESPACES_KEPT:
+            self._last.popitem(last=False)
 
     def _remember_branch(self, at: _At, branch: Branch | None) -> None:
         self._branches[at] = branch

@@ -5,7 +5,9 @@ All are immutable values, checked when they are made; what they ask may still fa
 
 from __future__ import annotations
 
+import copy
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -24,9 +26,11 @@ from st8.core.ids import (
     Scope,
     digest_of,
 )
+from st8.core.key_set import ALL_KEYS, KeySet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from st8.core.documents import Document
 
@@ -39,13 +43,21 @@ __all__ = [
     "CreateBranch",
     "DeleteBranch",
     "DeleteCheckpoint",
+    "Guard",
     "Overlay",
     "PutCheckpoint",
     "Reset",
     "Selector",
     "Side",
+    "Sight",
     "WriteRequest",
 ]
+
+Sight = Callable[[BranchName], KeySet]
+"""Which keys of a branch somebody may see; none where they may not see the branch."""
+
+Guard = Callable[[BranchName], None]
+"""Raises if somebody may not touch a checkpoint that was made on a branch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +69,15 @@ class Selector:
         checkpoint: A checkpoint of the namespace.
         at_ns: A time; the newest revision that is not younger.
         branch: The branch meant, where it is not the scope's own.
+        sight: What may be seen, where that is not everything: of the branch that
+            is read, and of the one that a checkpoint was made on.
     """
 
     revision: int | None = None
     checkpoint: CheckpointName | None = None
     at_ns: int | None = None
     branch: BranchName | None = None
+    sight: Sight | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse to guess which of two is meant.
@@ -201,6 +216,12 @@ class Apply:
             raise InvalidValue("documents", "apply needs at least one document")
         object.__setattr__(self, "overlay", Overlay.of(self.documents, self.deletes))
 
+    def by(self, author: Author) -> Self:
+        """Return the same request of another author, without hashing it again."""
+        made = copy.copy(self)
+        object.__setattr__(made, "author", author)
+        return made
+
     def fingerprint(self) -> Digest:
         """Return a digest that another request does not have."""
         edits = [
@@ -229,6 +250,8 @@ class Reset:
         expect_revision: The head that must be found.
         dry_run: Tell what would change, and change nothing.
         idempotency_key: Makes a retry safe for a day.
+        keys: Documents of these keys alone are reset, those of them that may be
+            seen in the target; the others stay as they are.
     """
 
     scope: Scope
@@ -239,6 +262,7 @@ class Reset:
     expect_revision: int | None = None
     dry_run: bool = False
     idempotency_key: IdempotencyKey | None = None
+    keys: KeySet = ALL_KEYS
 
     def fingerprint(self) -> Digest:
         """Return a digest that another request does not have."""
@@ -250,6 +274,7 @@ class Reset:
             repr((target.revision, target.at_ns)).encode(),
             (target.checkpoint or "").encode(),
             (target.branch or "").encode(),
+            repr(self.keys.ranges).encode(),
         )
 
 
@@ -292,6 +317,7 @@ class PutCheckpoint:
         description: What it is good for.
         author: Who says so.
         replace: Move a checkpoint that points elsewhere.
+        guard: Looks at the branch of the checkpoint that would be moved.
     """
 
     scope: Scope
@@ -300,6 +326,7 @@ class PutCheckpoint:
     description: Message = NO_MESSAGE
     author: Author = NO_AUTHOR
     replace: bool = False
+    guard: Guard | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +336,12 @@ class DeleteCheckpoint:
     Attributes:
         namespace: Of which namespace.
         name: Which.
+        guard: Looks at the branch that it was made on.
     """
 
     namespace: Namespace
     name: CheckpointName
+    guard: Guard | None = field(default=None, compare=False, repr=False)
 
 
 WriteRequest = (

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from st8.core import tree
 from st8.core.ids import Digest, Key, RevisionNumber
-from st8.engine.objects import Objects
+from st8.core.key_set import ALL_KEYS, KeySet, prefix_end
+from st8.engine.objects import Objects, RevisionObjects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from st8.core.documents import ChangeType
     from st8.core.revisions import Revision
@@ -38,12 +39,13 @@ class RawChange(NamedTuple):
 
 
 class State:
-    """All documents of a branch at a revision.
+    """All documents of a branch at a revision, or those that may be seen.
 
     Attributes:
         number: The revision's number; 0 where nothing was ever applied.
         revision: The revision; None for number 0.
         root: The digest of the state tree's root.
+        visible: The keys that may be seen; the others are as if not there.
     """
 
     def __init__(
@@ -51,36 +53,45 @@ class State:
         source: ObjectSource,
         revision: Revision | None,
         root: Digest,
+        visible: KeySet = ALL_KEYS,
     ) -> None:
         """Make the state ``root``, read from ``source``."""
         self._source = source
         self.revision = revision
         self.number = RevisionNumber(0) if revision is None else revision.number
         self.root = root
+        self.visible = visible
 
     @property
     def count(self) -> int:
-        """The number of documents; O(1)."""
-        return self._source.node(self.root).count
+        """The number of documents; O(1), and O(log n) where not all are visible."""
+        return self.count_prefix("")
 
     def count_prefix(self, prefix: str) -> int:
         """Return the number of documents whose key begins with ``prefix``."""
         start = prefix.encode()
-        return tree.count(self._source, self.root, start, tree.prefix_end(start))
+        return sum(
+            tree.count(self._source, self.root, low, high)
+            for low, high in self.visible.clip(start, prefix_end(start))
+        )
 
     def get(self, key: Key) -> bytes | None:
         """Return the content of ``key``, or None; O(log n)."""
-        return self.get_many([key]).get(key)
+        digest = self._digest_of(key)
+        return None if digest is None else self._source.contents([digest])[digest]
 
-    def get_many(self, keys: Sequence[Key]) -> dict[Key, bytes]:
-        """Return the contents of those keys that are there, in the order asked."""
-        digests = {
-            key: digest
-            for key in keys
-            if (digest := tree.get(self._source, self.root, key.encode())) is not None
-        }
-        contents = self._source.contents(digests.values())
-        return {key: contents[digest] for key, digest in digests.items()}
+    def get_many(self, keys: Iterable[Key]) -> Iterator[tuple[Key, bytes]]:
+        """Yield (key, content) of those keys that are there, in the order asked.
+
+        Each once. About a mebibyte of contents is in memory at a time.
+        """
+        entries = (
+            (key, digest)
+            for key in dict.fromkeys(keys)
+            if (digest := self._digest_of(key)) is not None
+        )
+        for (key, digest), contents in _along(self._source, entries, _content_of):
+            yield key, contents[digest]
 
     def keys(self, prefix: str = "", after: str | None = None) -> Iterator[str]:
         """Yield keys in order: those with ``prefix`` that come after ``after``."""
@@ -98,12 +109,19 @@ class State:
         for (key, digest), contents in _along(self._source, entries, _content_of):
             yield key.decode(), contents[digest]
 
+    def _digest_of(self, key: Key) -> Digest | None:
+        encoded = key.encode()
+        if not self.visible.has(encoded):
+            return None
+        return tree.get(self._source, self.root, encoded)
+
     def _entries(
         self, prefix: str, after: str | None
     ) -> Iterator[tuple[bytes, Digest]]:
         first = prefix.encode()
         start = first if after is None else max(first, after.encode() + b"\0")
-        return tree.items(self._source, self.root, start, tree.prefix_end(first))
+        for low, high in self.visible.clip(start, prefix_end(first)):
+            yield from tree.items(self._source, self.root, low, high)
 
 
 class ChangeList:
@@ -111,6 +129,11 @@ class ChangeList:
 
     Reading it walks the trees each time, so it costs nothing until it is read, and
     may be read again.
+
+    Attributes:
+        before: The root of the earlier state.
+        after: The root of the later one.
+        visible: The keys whose changes are in it.
     """
 
     def __init__(
@@ -119,15 +142,18 @@ class ChangeList:
         before: Digest,
         after: Digest,
         known: Sequence[tree.Difference] | None = None,
+        visible: KeySet = ALL_KEYS,
     ) -> None:
         """Make the list from root ``before`` to root ``after``.
 
-        ``known`` are the differences, ascending, where they are known already.
+        ``known`` are the differences, ascending, where they are known already;
+        changes of keys that are not ``visible`` are left out.
         """
         self._source = source
         self.before = before
         self.after = after
         self._known = known
+        self.visible = visible
 
     def __bool__(self) -> bool:
         """Return whether there is any change."""
@@ -139,7 +165,9 @@ class ChangeList:
         That is so when its contents have at most ``size`` bytes and are in memory,
         as they are after a small apply.
         """
-        if self._known is None or not isinstance(self._source, Objects):
+        if self._known is None or not isinstance(
+            self._source, Objects | RevisionObjects
+        ):
             return False
         for _, before, after in self._known:
             for digest in (before, after):
@@ -155,14 +183,13 @@ class ChangeList:
         """Yield keys and digests: those with ``prefix`` that come after ``after``."""
         first = prefix.encode()
         start = first if after is None else max(first, after.encode() + b"\0")
-        end = tree.prefix_end(first)
-        if self._known is None:
-            return tree.diff(self._source, self.before, self.after, start, end)
-        return (
-            difference
-            for difference in self._known
-            if difference.key >= start and (end is None or difference.key < end)
-        )
+        for low, high in self.visible.clip(start, prefix_end(first)):
+            if self._known is None:
+                yield from tree.diff(self._source, self.before, self.after, low, high)
+                continue
+            for difference in self._known:
+                if difference.key >= low and (high is None or difference.key < high):
+                    yield difference
 
     def iter(
         self, *, contents: bool = True, after: str | None = None, prefix: str = ""
@@ -213,7 +240,7 @@ def _along(
         del batch[:done]
 
 
-def _content_of(entry: tuple[bytes, Digest]) -> Sequence[Digest]:
+def _content_of(entry: tuple[object, Digest]) -> Sequence[Digest]:
     return (entry[1],)
 
 

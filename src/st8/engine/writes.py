@@ -7,9 +7,10 @@ is durable.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from st8.core import tree
+from st8.core import limits, tree
 from st8.core.errors import (
     BranchExists,
     BranchNotFound,
@@ -17,10 +18,10 @@ from st8.core.errors import (
     CheckpointNotFound,
     HeadMoved,
     IdempotencyMismatch,
+    LimitExceeded,
     RevisionCollected,
 )
 from st8.core.ids import Message, RevisionNumber, Scope
-from st8.core.limits import IDEMPOTENCY_SECONDS
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Answer
 from st8.core.revisions import Branch, Checkpoint, Revision
@@ -81,7 +82,7 @@ def _revise(draft: Draft, objects: Objects, request: Apply | Reset) -> WriteResu
     else:
         result = _reset(draft, objects, request)
     if key is not None and fingerprint is not None:
-        expires_ns = draft.now_ns + IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
+        expires_ns = draft.now_ns + limits.IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
         draft.remember(
             namespace, key, Answer(fingerprint, result.number, result.noop, expires_ns)
         )
@@ -104,7 +105,7 @@ def _answer_again(
         revision,
         noop=answer.noop,
         dry_run=False,
-        changes=ChangeList(objects, before, root),
+        changes=ChangeList(objects.of(revision), before, root),
     )
 
 
@@ -116,7 +117,7 @@ def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
         return _noop(objects, head, dry_run=request.dry_run)
     contents = request.overlay.contents
     if request.dry_run:
-        source = OverlaidObjects(objects, edit.nodes, contents)
+        source = OverlaidObjects(objects.of(head), edit.nodes, contents)
         return _dry_run(head, ChangeList(source, root, edit.root, edit.differences))
     new_contents: dict[Digest, bytes] = {
         difference.after: contents[difference.after]
@@ -141,7 +142,7 @@ def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
         revision,
         noop=False,
         dry_run=False,
-        changes=ChangeList(objects, root, edit.root, edit.differences),
+        changes=ChangeList(objects.of(revision), root, edit.root, edit.differences),
     )
 
 
@@ -149,24 +150,51 @@ def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
     head = _expected_head(draft, request.scope, request.expect_revision)
     if head is None:
         raise BranchNotFound(*request.scope)
-    target = resolve(draft, request.scope, request.target)
-    if target is None or target.root == head.root:
+    target, visible = resolve(draft, request.scope, request.target)
+    if target is None:
         return _noop(objects, head, dry_run=request.dry_run)
-    changes = ChangeList(objects, head.root, target.root)
+    both = objects.of(head, target)
+    changes = ChangeList(both, head.root, target.root, visible=visible & request.keys)
+    if changes.visible.is_all:
+        edit = tree.Edit(target.root, {}, [])
+    else:
+        edit = _partly(objects, changes)
+        source = OverlaidObjects(both, edit.nodes, {})
+        changes = ChangeList(source, head.root, edit.root)
+    if edit.root == head.root:
+        return _noop(objects, head, dry_run=request.dry_run)
     if request.dry_run:
         return _dry_run(head, changes)
     revision = draft.revise(
         request.scope,
         head,
-        root=target.root,
+        root=edit.root,
         kind=request.kind,
         message=_or_default(request.message, request.kind),
         author=request.author,
-        objects={},
+        objects={digest: new.data for digest, new in edit.nodes.items()},
     )
+    objects.add(edit.nodes, {})
+    changes = ChangeList(objects.of(revision), head.root, edit.root)
     return WriteResult(
         revision.number, revision, noop=False, dry_run=False, changes=changes
     )
+
+
+def _partly(objects: Objects, changes: ChangeList) -> tree.Edit:
+    """Return the earlier state with those changes made that are visible.
+
+    Raises:
+        LimitExceeded: There are more than ``apply_documents_max``.
+    """
+    maximum = limits.APPLY_DOCUMENTS.maximum
+    edits = {
+        difference.key: difference.after
+        for difference in islice(changes.differences(), maximum + 1)
+    }
+    if len(edits) > maximum:
+        raise LimitExceeded(limits.APPLY_DOCUMENTS, "changes of part of a state")
+    return tree.edit(objects, changes.before, edits)
 
 
 def _create_branch(draft: Draft, request: CreateBranch) -> Branch:
@@ -202,6 +230,8 @@ def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
             return found
         if not request.replace:
             raise CheckpointExists(namespace, request.name, found.revision)
+        if request.guard is not None:
+            request.guard(found.branch)
     checkpoint = Checkpoint(
         request.name,
         source.number,
@@ -216,14 +246,17 @@ def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
 
 
 def _delete_checkpoint(draft: Draft, request: DeleteCheckpoint) -> None:
-    if draft.checkpoint(request.namespace, request.name) is None:
+    found = draft.checkpoint(request.namespace, request.name)
+    if found is None:
         raise CheckpointNotFound(request.namespace, request.name)
+    if request.guard is not None:
+        request.guard(found.branch)
     draft.set_checkpoint(request.namespace, request.name, None)
 
 
 def _existing(draft: Draft, request: CreateBranch | PutCheckpoint) -> Revision:
     """Return the revision that is meant; a head without one is not there."""
-    source = resolve(draft, request.scope, request.source)
+    source, _ = resolve(draft, request.scope, request.source)
     if source is None:
         raise BranchNotFound(*request.scope)
     return source

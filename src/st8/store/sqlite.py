@@ -93,15 +93,10 @@ class SqliteStore:
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
         self._closed = False
-        try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StorageFailed(
-                f"can't make state directory {directory}: {error.strerror}"
-            ) from None
+        changed = _make_directory(directory)
         self._lock = DirectoryLock(directory)
         try:
-            self._writer = self._open_writer(directory)
+            self._writer = self._open_writer(changed)
         except BaseException:
             self._lock.release()
             raise
@@ -308,6 +303,8 @@ class SqliteStore:
                 "ORDER BY id LIMIT ?",
                 (after, limit),
             ).fetchall()
+            if any(type(value) is not int for _, *row in rows for value in row):
+                raise Corrupt("an object's row in the store has no number or epoch")
             dead = [
                 (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
             ]
@@ -336,7 +333,8 @@ class SqliteStore:
 
     # --- connections ---------------------------------------------------------
 
-    def _open_writer(self, directory: Path) -> Connection:
+    def _open_writer(self, changed: Sequence[Path]) -> Connection:
+        """Open the file for writing; it and ``changed`` directories are durable."""
         try:
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -347,7 +345,8 @@ class SqliteStore:
             except BaseException:
                 writer.close()
                 raise
-            self._sync_directory(directory)
+            for directory in changed:
+                _sync_directory(directory)
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
@@ -391,15 +390,6 @@ class SqliteStore:
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
-    @staticmethod
-    def _sync_directory(directory: Path) -> None:
-        """Make the names of new files durable."""
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
     @contextmanager
     def _reading(self) -> Generator[Connection]:
         """Give a read connection for a while; turn its errors into ours."""
@@ -409,7 +399,7 @@ class SqliteStore:
                 yield connection
             finally:
                 self._give_back(connection)
-        except (apsw.CorruptError, UnicodeDecodeError) as error:
+        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
@@ -496,6 +486,34 @@ class SqliteStore:
             self._fenced = f"rolling back failed: {error}"
             return False
         return True
+
+
+def _make_directory(directory: Path) -> list[Path]:
+    """Make a directory and those above it; return those that have a new name in them.
+
+    The directory itself is one of them: files will be made in it.
+
+    Raises:
+        StorageFailed: It can't be made.
+    """
+    above = [directory, *directory.absolute().parents]
+    changed = [directory, *(path.parent for path in above if not path.exists())]
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StorageFailed(
+            f"can't make state directory {directory}: {error.strerror}"
+        ) from None
+    return changed
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the names of new files durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _names(prefix: str, after: str) -> tuple[str, list[str]]:

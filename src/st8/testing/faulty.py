@@ -116,11 +116,11 @@ class FaultyStore:
         with self._lock:
             self._after[method].extend(actions)
 
-    def fail(self, method: str, *errors: Exception) -> None:
+    def fail(self, method: str, *errors: BaseException) -> None:
         """Raise ``errors`` from the next calls of ``method``, which do nothing."""
         self.before(method, *(_raiser(error) for error in errors))
 
-    def fail_late(self, method: str, *errors: Exception) -> None:
+    def fail_late(self, method: str, *errors: BaseException) -> None:
         """Raise ``errors`` from the next calls of ``method``, which were done."""
         self.after(method, *(_raiser(error) for error in errors))
 
@@ -277,7 +277,7 @@ class FaultyStore:
         self._leave("close")
 
 
-def _raiser(error: Exception) -> Callable[[], None]:
+def _raiser(error: BaseException) -> Callable[[], None]:
     def act() -> None:
         raise error
 

@@ -299,13 +299,19 @@ class Model:
         if found.gone:
             raise ModelError("revision_collected")
         history = self.history(space, pointer.head)
-        if found not in history:
-            raise ModelError("revision_not_found")
-        path = history[: history.index(found)]
         own = found.branch == pointer.name and number > space.since[pointer.name]
-        if any(r.gone for r in path) and not own and number != pointer.base:
-            # Nothing is left that leads there, so it can't be told whose it is.
-            raise ModelError("unspecified")
+        if number < pointer.base:
+            # The base is kept, so what is before it is looked for from there.
+            history = self.history(space, pointer.base)
+        elif found in history and (own or number == pointer.base):
+            return found
+        broken = any(r.gone and r.number > number for r in history)
+        if found not in history:
+            codes = ("revision_not_found", "revision_collected")
+            raise ModelError(*codes[: 1 + (broken and number < pointer.base)])
+        if broken:
+            # Unless a skip leads over the hole, it can't be told whose it is.
+            raise ModelError("unspecified", "revision_collected")
         return found
 
     # --- writing ---------------------------------------------------------------
