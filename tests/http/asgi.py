@@ -14,7 +14,9 @@ from st8.testing.clock import SECOND_NS, FakeClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
+    from st8.auth.access import Authoriser
     from st8.core.ports import Store
+    from st8.http.audit import AuditLog
 
 T = TypeVar("T")
 
@@ -61,6 +63,15 @@ class Api:
         self.runner.close()
         self.app.close()
         self.engine.close()
+
+    def serve(
+        self, authoriser: Authoriser | None = None, audit: AuditLog | None = None
+    ) -> None:
+        """Go on with the same engine and another policy."""
+        self.app.close()
+        self.app = create_app(
+            self.engine, version=VERSION, authoriser=authoriser, audit=audit
+        )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on this client's loop."""

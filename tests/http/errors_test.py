@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from st8.auth.access import ALLOW_ALL, Access, Principal, Protection
+from st8.auth.globs import Glob
 from st8.core import errors
-from st8.core.errors import CLASSES, Forbidden, St8Error
+from st8.core.errors import CLASSES, St8Error
 from st8.core.ports import Stale
 from st8.engine.engine import Engine
-from st8.http.access import ANYONE, Principal
 from st8.http.app import create_app
+from st8.http.audit import AuditLog
 from st8.store.memory import MemoryStore
 from st8.testing.faulty import FaultyStore
 from tests.http.asgi import TOKEN, Api, subset
@@ -20,8 +23,6 @@ from tests.http.asgi import TOKEN, Api, subset
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from st8.http.operations import Operation
-    from st8.http.plans import Reach
     from tests.http.asgi import Answer
 
 ONE = {"documents": [{"key": "a", "content": "1"}]}
@@ -116,18 +117,38 @@ def forbidden(fixture: Fixture) -> Answer:
         def authenticate(
             self, _authorization: bytes | None, _connection: Mapping[str, Any], /
         ) -> Principal:
-            return ANYONE
+            return Principal("nobody", Access(()))
 
-        def authorise(
-            self, principal: Principal, operation: Operation, reach: Reach | None
-        ) -> None:
-            del principal, reach
-            raise Forbidden(f"{operation.name} is not allowed")
-
-    app = create_app(fixture.api.engine, version="1", authoriser=Nobody())
-    fixture.api.app.close()
-    fixture.api.app = app
+    fixture.api.serve(Nobody())
     return fixture.api.get("/v1/state")
+
+
+def expectation(fixture: Fixture) -> Answer:
+    """Write to a protected branch without saying which head is expected."""
+
+    class Careful:
+        def authenticate(
+            self, _authorization: bytes | None, _connection: Mapping[str, Any], /
+        ) -> Principal:
+            every = (Glob("*"),)
+            names = frozenset(["release"])
+            protected = Protection(every, every, names, True, True)
+            return Principal("release", ALLOW_ALL, (protected,))
+
+    fixture.api.serve(Careful())
+    return fixture.api.post("/v1/apply", ONE)
+
+
+def unrecorded(fixture: Fixture) -> Answer:
+    """Ask a daemon that can't write its audit log."""
+    audit = AuditLog("-", fixture.api.clock)
+    os.close(audit._file)
+    audit._file = os.open(os.devnull, os.O_RDONLY)
+    fixture.api.serve(audit=audit)
+    try:
+        return fixture.api.get("/v1/state")
+    finally:
+        audit.close()
 
 
 def unauthenticated(fixture: Fixture) -> Answer:
@@ -155,6 +176,8 @@ PRODUCED: dict[str, tuple[int, Callable[[Fixture], Answer]]] = {
     "limit_exceeded": (413, get("/v1/log?limit=1001")),
     "unauthenticated": (401, unauthenticated),
     "forbidden": (403, forbidden),
+    "expect_revision_required": (428, expectation),
+    "audit_unavailable": (503, unrecorded),
     "route_not_found": (404, get("/v1/states")),
     "method_not_allowed": (405, get("/v1/apply")),
     "namespace_not_found": (404, post("gc", {"namespace": "defaul"})),

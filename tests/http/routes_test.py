@@ -754,7 +754,8 @@ def test_responses_say_who_made_them(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/v1/state", "/v1/log", "/v1/branches", "/metrics", "/openapi.json"]
+    "target",
+    ["/v1/state", "/v1/log", "/v1/branches", "/metrics", "/openapi.json", "/docs"],
 )
 def test_head_answers_without_a_body(api: Api, target: str) -> None:
     """HEAD goes wherever GET goes, and tells the same headers."""

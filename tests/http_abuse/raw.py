@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 from st8.http.connections import GuardSettings
-from st8.http.server import HttpServer, listen
+from st8.http.server import HttpServer
+from st8.http.sockets import listen
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from st8.http.connections import AccessRecorder
 
@@ -192,11 +193,17 @@ class Served:
         port: Where.
         server: The server; look, but don't touch, it lives in another thread.
         app: What it serves.
+        loop: Where it runs.
     """
 
     port: int
     server: HttpServer
     app: Any
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run ``coroutine`` where the server runs."""
+        asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     def wire(self, *, receive_bytes: int | None = None) -> Wire:
         """Connect to it."""
@@ -226,6 +233,7 @@ def served(
     server = HttpServer(app, [listener], settings=settings, tls=tls, access=access)
     stop = threading.Event()
     ready = threading.Event()
+    loop = loop_factory()
 
     async def main() -> None:
         await server.start()
@@ -235,14 +243,14 @@ def served(
         await server.stop(1)
 
     def run() -> None:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(main())
 
     thread = threading.Thread(target=run, name="served")
     thread.start()
     try:
         assert ready.wait(10)
-        yield Served(port, server, app)
+        yield Served(port, server, app, loop)
     finally:
         stop.set()
         thread.join()

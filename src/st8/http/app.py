@@ -8,16 +8,27 @@ authorise, carry out, deliver, count.
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from contextlib import suppress
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from st8.core.errors import MethodNotAllowed, RouteNotFound
-from st8.http.access import ANYONE, Authoriser, Everybody, OneToken, Principal
+from st8.auth.access import ANYONE
+from st8.auth.simple import Everybody, OneToken
+from st8.core.errors import (
+    AuditUnavailable,
+    Forbidden,
+    MethodNotAllowed,
+    OutcomeUnknown,
+    RouteNotFound,
+)
 from st8.http.incoming import ClientGone, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
-from st8.http.plans import StatePlan
+from st8.http.permissions import permit
+from st8.http.plans import StatePlan, WatchPlan
 from st8.http.problems import as_st8_error, problem_reply
 from st8.http.query_string import QueryParser
 from st8.http.replies import Delivery, OpenReply
@@ -26,7 +37,10 @@ from st8.http.service import Call, Service
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from st8.auth.access import Authoriser
+    from st8.core.errors import St8Error
     from st8.engine.engine import Engine
+    from st8.http.audit import AuditLog
     from st8.http.metrics import RouteMeter
     from st8.http.plans import Plan
     from st8.http.replies import Message, Receive, Send
@@ -35,6 +49,8 @@ if TYPE_CHECKING:
     Scope = MutableMapping[str, Any]
 
 __all__ = ["App", "Endpoint", "create_app"]
+
+P = TypeVar("P", bound="Plan")
 
 _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""
@@ -64,10 +80,13 @@ class App:
         service: The engine as handlers see it.
     """
 
-    def __init__(self, service: Service, authoriser: Authoriser) -> None:
-        """Answer with ``service`` whomever ``authoriser`` lets."""
+    def __init__(
+        self, service: Service, authoriser: Authoriser, audit: AuditLog | None = None
+    ) -> None:
+        """Answer with ``service`` whomever ``authoriser`` lets, as ``audit`` tells."""
         self.service = service
         self._authoriser = authoriser
+        self._audit = audit
         self._routes: dict[str, dict[str, Endpoint]] = {}
         for operation in OPERATIONS:
             methods = self._routes.setdefault(operation.path, {})
@@ -77,6 +96,7 @@ class App:
     def begin_shutdown(self) -> None:
         """Answer from now on that the daemon is not ready for more."""
         self.service.draining = True
+        self.service.hub.close()
 
     def close(self) -> None:
         """Stop the threads that answered reads; call it when no request is open."""
@@ -95,6 +115,7 @@ class App:
                 known = self._from_lane(endpoint, scope)
                 if known is not None:
                     start, body = known
+                    self._record(endpoint, scope, start["status"])
                     await send(start)
                     await send(body)
                     seconds = perf_counter() - began
@@ -102,10 +123,15 @@ class App:
                     endpoint.meter.observe("success", seconds)
                     return
             opened = await self._answer(endpoint, scope, receive)
+            reply = opened.reply
+            self._record(endpoint, scope, reply.status, revision=reply.revision)
         except ClientGone:
             return
+        except CancelledError:
+            self._record_given_up(endpoint, scope)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
-            opened = _problem(error, scope)
+            opened = self._problem(error, endpoint, scope)
         delivery = Delivery(
             receive,
             send,
@@ -155,9 +181,9 @@ class App:
                 if if_none_match is not None:
                     return None
                 if_none_match = value
-        principal = self._authoriser.authenticate(authorization, scope)
-        self._authorise(principal, endpoint.operation, plan, scope)
-        return self.service.lane.find(plan, if_none_match)
+        self._identify(authorization, scope)
+        permitted = self._authorise(endpoint.operation, plan, scope)
+        return self.service.lane.find(permitted, if_none_match)
 
     async def _answer(
         self, endpoint: Endpoint, scope: Scope, receive: Receive
@@ -169,14 +195,18 @@ class App:
             ClientGone: Nobody waits for it any more.
         """
         operation = endpoint.operation
-        principal = ANYONE
         if operation.verb != "open":
-            principal = self._authoriser.authenticate(
-                header(scope, b"authorization"), scope
-            )
-        plan = await self._plan(endpoint, scope, receive)
-        self._authorise(principal, operation, plan, scope)
-        call = Call(_if_none_match(scope) if operation.conditional else None)
+            self._identify(header(scope, b"authorization"), scope)
+            if header(scope, b"sec-fetch-site") == b"cross-site":
+                # A page of some other site, in the browser of somebody who can
+                # reach a daemon that asks for no token.
+                raise Forbidden("a page of another site may not use st8d")
+        asked = await self._plan(endpoint, scope, receive)
+        plan = self._authorise(operation, asked, scope)
+        call = Call(
+            _if_none_match(scope) if operation.conditional else None,
+            partial(self._check, operation, asked, plan, scope),
+        )
         began = perf_counter()
         try:
             opened = await operation.handler(self.service, plan, call)
@@ -195,6 +225,10 @@ class App:
             plan = asked.plan()
             if isinstance(plan, StatePlan):
                 self.service.lane.learn(query, plan)
+            elif isinstance(plan, WatchPlan):
+                last = header(scope, b"last-event-id")
+                if last:
+                    plan = plan.resumed(last.decode("latin-1"))
             return plan
         body = await read_body(scope, receive)
         key = header(scope, b"idempotency-key") if operation.idempotent else None
@@ -203,23 +237,100 @@ class App:
             return _planned(operation.body, body, name)
         return await self.service.run(_planned, operation.body, body, name)
 
-    def _authorise(
-        self, principal: Principal, operation: Operation, plan: Plan, scope: Scope
+    def _identify(self, authorization: bytes | None, scope: Scope) -> None:
+        """Note who asks.
+
+        Raises:
+            Unauthenticated: It can't be told.
+            AuditUnavailable: What they do could not be recorded.
+        """
+        scope["st8.principal"] = self._authoriser.authenticate(authorization, scope)
+        if self._audit is not None:
+            self._audit.ensure()
+
+    def _authorise(self, operation: Operation, plan: P, scope: Scope) -> P:
+        """Return the plan cut down to what whoever asks may do; note what it is."""
+        scope["st8.plan"] = plan
+        if plan.reach:
+            namespace, branch, _ = plan.reach[0]
+            if namespace is not None:
+                scope["st8.namespace"] = namespace
+            if branch is not None:
+                scope["st8.branch"] = branch
+        permitted = permit(scope.get("st8.principal", ANYONE), operation, plan)
+        scope["st8.plan"] = permitted
+        return permitted
+
+    def _check(
+        self, operation: Operation, asked: Plan, allowed: Plan, scope: Scope
     ) -> None:
-        """Return if all that the plan reaches is allowed."""
-        if operation.verb == "open":
+        """Return if what was allowed still is, and no more and no less.
+
+        Raises:
+            Unauthenticated: The token has expired or was taken away.
+            Forbidden: It may not do it any more, or something else.
+        """
+        self._identify(header(scope, b"authorization"), scope)
+        if permit(scope["st8.principal"], operation, asked) != allowed:
+            raise Forbidden("what the token may see has changed; connect again")
+
+    def _record(
+        self,
+        endpoint: Endpoint,
+        scope: Scope,
+        status: int,
+        *,
+        error: St8Error | None = None,
+        revision: int | None = None,
+    ) -> None:
+        """Record in the audit log what was done or refused, if there is one.
+
+        Raises:
+            OutcomeUnknown: It was done, and can't be recorded.
+            AuditUnavailable: It can't be recorded, and nothing was changed.
+        """
+        operation = endpoint.operation
+        if self._audit is None or operation.verb == "open" or "st8.told" in scope:
             return
-        reaches = plan.reach
-        if not reaches:
-            self._authoriser.authorise(principal, operation, None)
-            return
-        namespace, branch = reaches[0]
-        if namespace is not None:
-            scope["st8.namespace"] = namespace
-        if branch is not None:
-            scope["st8.branch"] = branch
-        for reach in reaches:
-            self._authoriser.authorise(principal, operation, reach)
+        scope["st8.told"] = True
+        try:
+            self._audit.record(
+                operation,
+                scope.get("st8.principal"),
+                scope.get("st8.plan"),
+                scope,
+                status=status,
+                error=error,
+                revision=revision,
+            )
+        except AuditUnavailable as failure:
+            if error is None and operation.verb != "read":
+                raise OutcomeUnknown(
+                    f"it was done, but {failure.detail.partition(', so')[0]}; look at "
+                    "the state before you try again"
+                ) from None
+            raise
+
+    def _record_given_up(self, endpoint: Endpoint | None, scope: Scope) -> None:
+        """Record a request whose answer nobody will hear; a write may be done."""
+        if endpoint is not None and "st8.plan" in scope:
+            unknown = OutcomeUnknown("the daemon stopped before it could answer")
+            with suppress(AuditUnavailable):
+                self._record(endpoint, scope, 0, error=unknown)
+
+    def _problem(
+        self, error: Exception, endpoint: Endpoint | None, scope: Scope
+    ) -> OpenReply:
+        """Return the reply that tells ``error``, and record it."""
+        known = as_st8_error(error, f"{scope['method']} {scope['path']}")
+        if endpoint is not None and not isinstance(known, AuditUnavailable):
+            try:
+                self._record(endpoint, scope, known.http_status, error=known)
+            except AuditUnavailable as failure:
+                known = failure if known.outcome == "none" else known
+        scope["st8.code"] = known.code
+        reply = problem_reply(known)
+        return OpenReply(reply, reply.body, None)
 
     async def _deliver(
         self,
@@ -264,6 +375,7 @@ def create_app(
     token: str | None = None,
     version: str,
     authoriser: Authoriser | None = None,
+    audit: AuditLog | None = None,
 ) -> App:
     """Return the HTTP API over ``engine``.
 
@@ -272,10 +384,11 @@ def create_app(
         token: What clients must know; None or empty lets everybody in.
         version: The version of the daemon.
         authoriser: Decides instead of ``token``.
+        audit: Where it is recorded who did what; whoever opened it closes it.
     """
     if authoriser is None:
         authoriser = OneToken(token) if token else Everybody()
-    return App(Service(engine, version), authoriser)
+    return App(Service(engine, version), authoriser, audit)
 
 
 def _methods(operation: Operation) -> tuple[str, ...]:
@@ -295,14 +408,6 @@ def _if_none_match(scope: Scope) -> bytes | None:
     """Return the header, lists given in several lines joined."""
     values = [value for name, value in scope["headers"] if name == b"if-none-match"]
     return b", ".join(values) if values else None
-
-
-def _problem(error: Exception, scope: Scope) -> OpenReply:
-    """Return the reply that tells ``error``."""
-    known = as_st8_error(error, f"{scope['method']} {scope['path']}")
-    scope["st8.code"] = known.code
-    reply = problem_reply(known)
-    return OpenReply(reply, reply.body, None)
 
 
 async def _other(kind: str, receive: Receive, send: Send) -> None:

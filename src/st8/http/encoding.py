@@ -13,29 +13,32 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import UNSET
 
+from st8.core import limits
+from st8.core.key_set import ALL_KEYS
 from st8.core.revisions import format_time
 from st8.http.shapes import ChangeInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from st8.core.key_set import KeySet
     from st8.core.revisions import Revision
     from st8.engine.history import LogPage
     from st8.engine.results import Diff, WriteResult
     from st8.engine.state import ChangeList, RawChange, State
-    from st8.http.plans import Detail, DiffPlan, Selection
+    from st8.http.plans import Detail, DiffPlan, Selection, WritePlan
 
 __all__ = [
     "Tally",
     "diff_pieces",
     "encode",
+    "event_data",
     "log_pieces",
     "result_pieces",
     "state_pieces",
 ]
 
 _PIECE_BYTES: Final = 32 * 1024
-_KEYS_AT_ONCE: Final = 8
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
 """The hook is for names: msgspec knows str itself, but no class derived from it."""
@@ -88,7 +91,9 @@ def state_pieces(state: State, selection: Selection) -> Iterator[bytes]:
     yield _close_object(next=cursor.next)
 
 
-def result_pieces(result: WriteResult, detail: Detail, tally: Tally) -> Iterator[bytes]:
+def result_pieces(
+    result: WriteResult, plan: WritePlan, tally: Tally
+) -> Iterator[bytes]:
     """Yield a :class:`st8.http.shapes.Result`."""
     revision = result.revision
     yield _open_object(
@@ -102,7 +107,7 @@ def result_pieces(result: WriteResult, detail: Detail, tally: Tally) -> Iterator
     if result.noop:
         yield b',"changes":null'
     else:
-        yield from _changes(result.changes, detail, tally)
+        yield from _changes(result.changes, plan.changes, tally, plan.shown)
     yield b"}\n"
 
 
@@ -137,6 +142,34 @@ def log_pieces(page: LogPage, detail: Detail, tally: Tally) -> Iterator[bytes]:
             separator = b","
         yield b"]"
     yield _close_object(next=page.next, collected=page.collected)
+
+
+def event_data(
+    revision: Revision, changes: ChangeList, prefix: str, *, contents: bool
+) -> bytes | None:
+    """Return a revision as one line of JSON, as watchers are told of it.
+
+    Of its changes only those under ``prefix``. None if there are none, and not
+    every key is watched. Where they are too large (``watch_event_bytes_max``) the
+    field ``changes`` is null.
+    """
+    found: list[ChangeInfo] = []
+    size = 0
+    raw = changes.iter(contents=contents, prefix=prefix)
+    for info in _change_infos(raw, Tally()):
+        found.append(info)
+        size += _change_size(info)
+        if size > limits.WATCH_EVENT_BYTES.maximum:
+            break
+    if not found and (prefix or not changes.visible.is_all):
+        return None
+    return encode(
+        {
+            "namespace": revision.scope.namespace,
+            **_entry_fields(revision),
+            "changes": found if size <= limits.WATCH_EVENT_BYTES.maximum else None,
+        }
+    )
 
 
 def _entry_fields(revision: Revision) -> dict[str, object]:
@@ -190,11 +223,8 @@ class _Cursor:
 
 def _named(state: State, selection: Selection) -> Iterator[tuple[str, bytes]]:
     """Yield those of the named documents that are there."""
-    keys = selection.keys
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        found = state.get_many(keys[start : start + _KEYS_AT_ONCE])
-        for key, content in found.items():
-            yield str(key), content
+    for key, content in state.get_many(selection.keys):
+        yield str(key), content
 
 
 def _objects(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -214,11 +244,23 @@ def _objects(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         yield separator + _ENCODER.encode(batch)[1:-1]
 
 
-def _changes(changes: ChangeList, detail: Detail, tally: Tally) -> Iterator[bytes]:
-    """Yield the field ``changes`` and the comma before it."""
+def _changes(
+    changes: ChangeList, detail: Detail, tally: Tally, shown: KeySet = ALL_KEYS
+) -> Iterator[bytes]:
+    """Yield the field ``changes`` and the comma before it.
+
+    Contents of keys that are not ``shown`` are left out.
+    """
     yield b',"changes":['
     if detail != "none":
         raw = changes.iter(contents=detail == "full")
+        if not shown.is_all:
+            raw = (
+                change
+                if shown.has(change.key.encode())
+                else change._replace(before=None, after=None)
+                for change in raw
+            )
         yield from _array(_change_infos(raw, tally), _change_size)
     yield b"]"
 

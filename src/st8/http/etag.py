@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from st8.core.ids import Scope
+    from st8.core.key_set import KeySet
     from st8.core.revisions import Revision
     from st8.http.plans import Selection
 
-__all__ = ["etag_of", "matches", "selection_tag"]
+__all__ = ["etag_of", "matches", "selection_tag", "tag_of"]
 
 _FORMAT: Final = b"state/1"
 """Changes when the same selection of the same revision is written differently."""
@@ -23,6 +24,13 @@ _TAG = re.compile(rb'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 def selection_tag(selection: Selection) -> bytes:
     """Return a short digest of ``selection``; no other selection has it."""
     return sha256(repr(tuple(selection)).encode()).digest()[:_TAG_BYTES]
+
+
+def tag_of(tag: bytes, visible: KeySet) -> bytes:
+    """Return the tag of a selection for those who see ``visible`` keys only."""
+    if visible.is_all:
+        return tag
+    return sha256(tag + repr(visible.ranges).encode()).digest()[:_TAG_BYTES]
 
 
 def etag_of(revision: Revision | None, scope: Scope, tag: bytes) -> bytes:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import sys
 import urllib.parse
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -50,6 +50,7 @@ from st8.http.heads import (
     split_target,
     without_upgrade,
 )
+from st8.http.tls import peer_facts
 
 if TYPE_CHECKING:
     import asyncio
@@ -93,6 +94,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deaf = False  # what still arrives is dropped
         self._good_host = b""  # a Host value that was found well-formed
         self._upgraded = False  # the headers ask for another protocol
+        self._peer: dict[str, Any] | None = None  # of a client with a certificate
         # Bytes: of the header phase; of the body; around a chunked body.
         self._head_bytes = 0
         self._head_mid_feed = False
@@ -114,6 +116,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept the connection, or answer 503 when there are too many."""
         super().connection_made(cast("asyncio.Transport", transport))
+        if self.scheme == "https":
+            self._peer = peer_facts(transport)
         settings = self.shared.settings
         excess = len(self.connections) - settings.connections_max
         if excess <= 0:
@@ -304,6 +308,8 @@ class GuardedProtocol(HttpToolsProtocol):
         scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
         scope["query_string"] = query
+        if self._peer is not None:
+            scope.update(self._peer)  # type: ignore[typeddict-item]
         cycle = GuardedCycle(
             self,
             expect_100_continue=self.expect_100_continue,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from st8.core.errors import NamespaceNotFound, ShuttingDown
+from st8.core.errors import CheckpointNotFound, ShuttingDown
 from st8.core.revisions import format_time
 from st8.http import shapes
 from st8.http.encoding import (
@@ -18,23 +19,27 @@ from st8.http.encoding import (
     result_pieces,
     state_pieces,
 )
-from st8.http.etag import etag_of, matches
+from st8.http.etag import etag_of, matches, tag_of
+from st8.http.listing import visible_page
 from st8.http.replies import JSON, TEXT, OpenReply, Reply, open_reply
 from st8.http.state_lane import KeptReply
+from st8.http.watch import Moves, Watcher
 
 if TYPE_CHECKING:
-    from st8.core.revisions import Checkpoint
+    from collections.abc import Callable
+
+    from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
     from st8.engine.results import Collected, WriteResult
     from st8.http.plans import (
         CheckpointsPlan,
         CollectPlan,
-        Detail,
         DiffPlan,
         ListPlan,
         LogPlan,
         NoPlan,
         RefPlan,
         StatePlan,
+        WatchPlan,
         WritePlan,
     )
     from st8.http.service import Call, Service
@@ -42,7 +47,13 @@ if TYPE_CHECKING:
 _CHANGES_HERE_BYTES: Final = 16 * 1024
 """Larger change lists are written by a worker, even if they are in memory."""
 
+_NOT_MODIFIED: Final = 304
 NO_CACHE = (b"cache-control", b"no-cache")
+EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would keep events back
+]
 METRICS = (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())
 
 
@@ -53,43 +64,67 @@ async def write_state(service: Service, plan: WritePlan, _call: Call) -> OpenRep
     """Apply, roll back or restore."""
     result: WriteResult = await service.write(plan.request)
     if result.changes.is_at_hand(_CHANGES_HERE_BYTES):
-        return open_reply(_result_reply(result, plan.changes))
-    return await service.open(_result_reply, result, plan.changes)
+        return open_reply(_result_reply(result, plan))
+    return await service.open(_result_reply, result, plan)
 
 
-def _result_reply(result: WriteResult, detail: Detail) -> Reply:
-    reply = Reply(noop=result.noop)
-    reply.pieces = partial(result_pieces, result, detail, reply.tally)
+def _result_reply(result: WriteResult, plan: WritePlan) -> Reply:
+    reply = Reply(noop=result.noop, revision=result.number)
+    reply.pieces = partial(result_pieces, result, plan, reply.tally)
     return reply
 
 
 async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
-    """Read a state, or answer that the client has it already."""
-    return await service.open(_state_reply, service, plan, call)
+    """Read a state, or answer that the client has it already.
+
+    With a time to wait, the second is answered when that is over.
+    """
+    if not plan.wait_s:
+        return await service.open(_state_reply, service, plan, call)
+    deadline = asyncio.get_running_loop().time() + plan.wait_s
+    with Moves(service.hub, plan.scope) as moved:
+        while True:
+            moved.clear()
+            opened = await service.open(_state_reply, service, plan, call)
+            if opened.reply.status != _NOT_MODIFIED or service.hub.closing:
+                return opened
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await moved.wait()
+            except TimeoutError:
+                return opened
+            call.check()
 
 
 def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
     state = service.engine.state(plan.scope, plan.selector)
     revision = state.revision
-    etag = etag_of(revision, plan.scope, plan.tag)
+    tag = tag_of(plan.tag, state.visible)
+    etag = etag_of(revision, plan.scope, tag)
     tags = [(b"etag", etag), NO_CACHE]
     if call.if_none_match is not None and matches(call.if_none_match, etag):
         return Reply(304, tags)
     reply = Reply(headers=[JSON, *tags])
     if revision is not None:
         digest = revision.digest
-        kept = service.lane.kept(digest, plan.tag)
+        kept = service.lane.kept(digest, tag)
         if kept is not None:
             return Reply(kept=kept)
 
         def keep(body: bytes) -> None:
             common = service.common_headers
             made = KeptReply(body, etag, [JSON, *tags, *common], [*tags, *common])
-            service.lane.keep(digest, plan.tag, made)
+            service.lane.keep(digest, tag, made)
 
         reply.keep = keep
     reply.pieces = partial(state_pieces, state, plan.selection)
     return reply
+
+
+async def watch(service: Service, plan: WatchPlan, call: Call) -> OpenReply:
+    """Stream what happens to branches."""
+    watcher = Watcher(service.hub, plan.feeds, call.check)
+    return OpenReply(Reply(headers=EVENTS, stream=watcher.stream), b"", None)
 
 
 async def diff(service: Service, plan: DiffPlan, _call: Call) -> OpenReply:
@@ -133,9 +168,8 @@ async def list_branches(service: Service, plan: ListPlan, _call: Call) -> OpenRe
 def _branches_reply(service: Service, plan: ListPlan) -> Reply:
     if plan.namespace is None:
         raise TypeError(plan)
-    page = service.engine.branches(
-        plan.namespace, prefix=plan.prefix, after=plan.after, limit=plan.limit
-    )
+    read = partial(service.engine.branches, plan.namespace, prefix=plan.prefix)
+    page = visible_page(read, plan.after, plan.limit, _sees_name(plan))
     branches = [
         shapes.BranchInfo(
             name=branch.name,
@@ -147,6 +181,11 @@ def _branches_reply(service: Service, plan: ListPlan) -> Reply:
         for branch in page.items
     ]
     return _reply(shapes.Branches(branches=branches, next=page.next or UNSET))
+
+
+def _sees_name(plan: ListPlan) -> Callable[[Branch | NamespaceInfo], bool] | None:
+    sees = plan.sees
+    return None if sees is None else (lambda item: sees(item.name))
 
 
 async def create_branch(service: Service, plan: RefPlan, _call: Call) -> OpenReply:
@@ -167,13 +206,19 @@ async def list_checkpoints(
 
 
 def _checkpoints_reply(service: Service, plan: CheckpointsPlan) -> Reply:
+    sight = plan.sight
     if plan.name is not None:
         found = [service.engine.checkpoint(plan.namespace, plan.name)]
         following = None
+        if sight is not None and not sight(found[0].branch):
+            raise CheckpointNotFound(plan.namespace, plan.name)
     else:
-        page = service.engine.checkpoints(
-            plan.namespace, prefix=plan.prefix, after=plan.after, limit=plan.limit
-        )
+        read = partial(service.engine.checkpoints, plan.namespace, prefix=plan.prefix)
+
+        def sees(checkpoint: Checkpoint) -> bool:
+            return sight is None or bool(sight(checkpoint.branch))
+
+        page = visible_page(read, plan.after, plan.limit, sees if sight else None)
         found, following = page.items, page.next
     infos = [_checkpoint_info(checkpoint) for checkpoint in found]
     return _reply(shapes.Checkpoints(checkpoints=infos, next=following or UNSET))
@@ -207,9 +252,8 @@ async def list_namespaces(service: Service, plan: ListPlan, _call: Call) -> Open
 
 
 def _namespaces_reply(service: Service, plan: ListPlan) -> Reply:
-    page = service.engine.namespaces(
-        prefix=plan.prefix, after=plan.after, limit=plan.limit
-    )
+    read = partial(service.engine.namespaces, prefix=plan.prefix)
+    page = visible_page(read, plan.after, plan.limit, _sees_name(plan))
     infos = [
         shapes.NamespaceInfo(name=info.name, last_revision=info.last_revision)
         for info in page.items
@@ -229,13 +273,7 @@ async def collect(service: Service, plan: CollectPlan, _call: Call) -> OpenReply
 
 
 def _collected(service: Service, plan: CollectPlan) -> Collected:
-    name = plan.namespace
-    if name is not None:
-        # Of the names that begin with it, itself comes first.
-        found = service.engine.namespaces(prefix=name, limit=1).items
-        if not found or found[0].name != name:
-            raise NamespaceNotFound(name)
-    return service.engine.collect(plan.keep, name)
+    return service.engine.collect(plan.keep, plan.namespace)
 
 
 async def version(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:
@@ -269,6 +307,12 @@ async def metrics(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:
 async def openapi(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:
     """Describe the API."""
     return OpenReply(Reply(), service.openapi, None)
+
+
+async def docs(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:
+    """Describe the API to people."""
+    page = service.docs
+    return OpenReply(Reply(headers=page.headers), page.body, None)
 
 
 def _reply(answer: shapes.Shape) -> Reply:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from st8.core.errors import St8Error
     from st8.core.ports import Clock
 
-__all__ = ["AccessLog", "LineWriter", "open_logs"]
+__all__ = ["AccessLog", "LineWriter", "Redactor", "open_logs"]
 
 _REDACTED: Final = "[redacted]"
 _CREDENTIALS: Final = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)[^\s\"',\\]+")
@@ -97,14 +97,18 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         """Black out each of ``secrets``, and whatever follows ``Bearer``."""
-        forms = {
-            form
-            for secret in secrets
-            if len(secret) >= _SECRET_CHARACTERS_MIN
-            for form in (secret, json.dumps(secret)[1:-1])
-        }
-        self._forms = sorted(forms, key=len, reverse=True)
-        self._bytes = [form.encode() for form in self._forms]
+        self._forms: tuple[str, ...] = ()
+        self._bytes: tuple[bytes, ...] = ()
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Black out ``secret`` too; may be called from any thread."""
+        if len(secret) < _SECRET_CHARACTERS_MIN:
+            return
+        forms = {*self._forms, secret, json.dumps(secret)[1:-1]}
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self._bytes = tuple(form.encode() for form in self._forms)
 
     def text(self, line: str) -> str:
         """Return ``line`` without secrets."""
@@ -231,7 +235,7 @@ class AccessLog:
                 status,
                 round((time.perf_counter() - started) * 1000, 3),
                 body_bytes,
-                f"{client[0]}:{client[1]}" if client else "",
+                f"{client[0]}:{client[1]}" if client else "unix",
                 get("st8.route", unset),
                 get("st8.namespace", unset),
                 get("st8.branch", unset),
@@ -251,7 +255,7 @@ class AccessLog:
                 error.http_status,
                 0.0,
                 0,
-                f"{client[0]}:{client[1]}" if client else "",
+                f"{client[0]}:{client[1]}" if client else "unix",
                 code=error.code,
             )
         )
@@ -287,15 +291,19 @@ def open_logs(
     level: str,
     colors: bool = False,
     secrets: Iterable[str] = (),
+    redactor: Redactor | None = None,
 ) -> AccessLog | None:
     """Send what every module logs to ``stream`` from now on.
 
     Returns where requests are recorded, None when ``level`` leaves them out.
     ``stream`` has no buffer of its own, so that nothing waits in one that can't be
-    emptied when the process ends. ``secrets`` never appear in a line, whoever logs them.
+    emptied when the process ends. ``secrets`` never appear in a line, whoever logs
+    them; with a ``redactor`` of its own a caller can add to them later.
     """
     stamp = _Stamp(clock)
-    redactor = Redactor(secrets)
+    redactor = redactor or Redactor(())
+    for secret in secrets:
+        redactor.add(secret)
     writer = LineWriter(stream)
     renderer: list[Any]
     if as_json:

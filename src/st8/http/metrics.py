@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.http.state_lane import StateLane
+    from st8.http.watch import Hub
 
 __all__ = ["METHODS", "OTHER", "Metrics", "OperationMeter", "RouteMeter"]
 
@@ -81,10 +82,11 @@ class OperationMeter:
 class Metrics(Collector):
     """Everything that ``/metrics`` tells."""
 
-    def __init__(self, engine: Engine, lane: StateLane) -> None:
+    def __init__(self, engine: Engine, lane: StateLane, hub: Hub) -> None:
         """Tell of ``engine``, of the process, and of what the meters count."""
         self._engine = engine
         self._lane = lane
+        self._hub = hub
         self._routes: dict[tuple[str, str], RouteMeter] = {}
         self._operations: dict[str, OperationMeter] = {}
         self._registry = CollectorRegistry()
@@ -202,6 +204,14 @@ class Metrics(Collector):
             misses.add_metric((cache,), missed)
             held.add_metric((cache,), size)
         yield from (hits, misses, held)
+        yield GaugeMetricFamily(
+            "st8_watchers", "Streams that are open.", value=self._hub.watchers
+        )
+        yield CounterMetricFamily(
+            "st8_watch_pages",
+            "Pieces of history made for streams, each for all who asked for it.",
+            value=self._hub.pages,
+        )
         yield GaugeMetricFamily(
             "st8_pending_writes",
             "Writes that wait for the group commit.",

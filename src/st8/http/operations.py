@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Service, Any, Call], Awaitable[OpenReply]]
 
-__all__ = ["EVERY_METHOD", "OPERATIONS", "Operation", "Verb"]
+__all__ = ["ALWAYS", "EVERY_METHOD", "OPERATIONS", "Operation", "Verb"]
 
 Verb = Literal["open", "read", "write", "admin"]
 """What a token must be allowed to do; ``open`` needs no token."""
@@ -48,6 +48,7 @@ class Operation:
         errors: What it may answer instead, beside :data:`ALWAYS`.
         idempotent: True if it takes the header ``Idempotency-Key``.
         conditional: True if it takes the header ``If-None-Match``.
+        resumable: True if it takes the header ``Last-Event-ID``.
     """
 
     name: str
@@ -63,12 +64,17 @@ class Operation:
     errors: tuple[type[St8Error], ...] = ()
     idempotent: bool = False
     conditional: bool = False
+    resumable: bool = False
 
     def all_errors(self) -> tuple[type[St8Error], ...]:
         """Return every class of error that this operation may answer."""
         found: list[type[St8Error]] = list(self.errors)
         if self.verb != "open":
-            found += [errors.Unauthenticated, errors.Forbidden]
+            found += [
+                errors.Unauthenticated,
+                errors.Forbidden,
+                errors.AuditUnavailable,
+            ]
         if self.body is not None:
             found += [
                 errors.UnsupportedMedia,
@@ -102,7 +108,8 @@ _SELECT: Final = (
     errors.RevisionCollected,
     errors.NoRevisionAt,
 )
-_ONCE: Final = (errors.HeadMoved, errors.IdempotencyMismatch)
+_HEAD: Final = (errors.HeadMoved, errors.ExpectationRequired)
+_ONCE: Final = (*_HEAD, errors.IdempotencyMismatch)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
@@ -117,7 +124,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "key the last counts. The branch comes to be with its first revision.",
         body=wire.ApplyBody,
         answer=shapes.Result,
-        errors=(*_WRITE, *_ONCE),
+        errors=(*_WRITE, *_ONCE, errors.RevisionCollected),
         idempotent=True,
     ),
     Operation(
@@ -134,6 +141,23 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answer=shapes.State,
         errors=(*_READ, *_SELECT),
         conditional=True,
+    ),
+    Operation(
+        name="watch",
+        method="GET",
+        path="/v1/watch",
+        verb="read",
+        handler=handlers.watch,
+        summary="Hear of every revision as it is made",
+        description="Server-Sent Events, for as long as the client stays. `start` tells "
+        "where the stream begins; `revision` has one revision and its changes; `resync` "
+        "says that the state has to be read anew, at the revision it names, since what "
+        "lies between was collected or the branch has another history. The `id` of an "
+        "event, given back as `Last-Event-ID`, goes on behind it.",
+        query=queries.WatchQuery,
+        answer="text/event-stream",
+        errors=_READ,
+        resumable=True,
     ),
     Operation(
         name="diff",
@@ -225,7 +249,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "theirs.",
         body=wire.DeleteBranchBody,
         answer=shapes.Nothing,
-        errors=(*_WRITE, errors.BranchNotFound, errors.HeadMoved),
+        errors=(*_WRITE, *_HEAD, errors.BranchNotFound),
     ),
     Operation(
         name="list_checkpoints",
@@ -286,7 +310,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "and writes go on meanwhile.",
         body=wire.CollectBody,
         answer=shapes.Collected,
-        errors=(*_WRITE, errors.NamespaceNotFound),
+        errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),
     ),
     Operation(
         name="version",
@@ -329,9 +353,19 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         name="openapi",
         method="GET",
         path="/openapi.json",
-        verb="read",
+        verb="open",
         handler=handlers.openapi,
         summary="Describe this API",
         answer="application/json",
+    ),
+    Operation(
+        name="docs",
+        method="GET",
+        path="/docs",
+        verb="open",
+        handler=handlers.docs,
+        summary="Describe this API to people",
+        description="One page without scripts, which loads nothing from elsewhere.",
+        answer="text/html",
     ),
 )

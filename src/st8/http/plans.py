@@ -6,12 +6,16 @@ reaches, so that permission is decided in one place, before anything is done.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from st8.core import limits
 from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.ids import RevisionNumber
+from st8.core.key_set import ALL_KEYS, KeySet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
         Reset,
         Selector,
         Side,
+        Sight,
     )
 
 __all__ = [
@@ -31,6 +36,7 @@ __all__ = [
     "CollectPlan",
     "Detail",
     "DiffPlan",
+    "Feed",
     "ListPlan",
     "LogPlan",
     "NoPlan",
@@ -39,6 +45,7 @@ __all__ = [
     "RefPlan",
     "Selection",
     "StatePlan",
+    "WatchPlan",
     "WritePlan",
     "page_size",
 ]
@@ -47,6 +54,8 @@ Detail = Literal["full", "keys", "none"]
 """How much of each change is answered: all of it, its key and type, or nothing."""
 
 LOG_ENTRIES_DEFAULT = 20
+_DIGITS_MAX = 19
+_SHOWN_CHARACTERS = 100
 
 
 class Reach(NamedTuple):
@@ -55,10 +64,12 @@ class Reach(NamedTuple):
     Attributes:
         namespace: None for all of them.
         branch: None for the whole namespace.
+        verb: What is done there, where that is not what the operation does.
     """
 
     namespace: Namespace | None = None
     branch: BranchName | None = None
+    verb: Literal["read"] | None = None
 
 
 class Selection(NamedTuple):
@@ -80,13 +91,73 @@ class Selection(NamedTuple):
 
 
 class StatePlan(NamedTuple):
-    """A read of a state; ``tag`` is a digest of the selection."""
+    """A read of a state.
+
+    Attributes:
+        reach: What it touches.
+        scope: Where.
+        selector: Which state.
+        selection: Which of its documents.
+        tag: A digest of the selection.
+        visible: The keys of the branch that may be seen.
+        wait_s: How long to wait for what the client does not have.
+    """
 
     reach: tuple[Reach, ...]
     scope: Scope
     selector: Selector
     selection: Selection
     tag: bytes
+    visible: KeySet = ALL_KEYS
+    wait_s: float = 0.0
+
+
+class Feed(NamedTuple):
+    """A branch that is watched.
+
+    Attributes:
+        scope: The branch.
+        prefix: Only revisions that changed a key under it.
+        after: The revision that is known; None for the head as it is.
+        contents: Changes with what was before and what is after.
+        visible: The keys that may be seen.
+    """
+
+    scope: Scope
+    prefix: str = ""
+    after: RevisionNumber | None = None
+    contents: bool = False
+    visible: KeySet = ALL_KEYS
+
+
+class WatchPlan(NamedTuple):
+    """A stream of what happens to some branches."""
+
+    reach: tuple[Reach, ...]
+    feeds: tuple[Feed, ...]
+
+    def resumed(self, last_event_id: str) -> WatchPlan:
+        """Return the plan from where the header ``Last-Event-ID`` says.
+
+        Raises:
+            InvalidValue: It is not an id that such a stream gives.
+        """
+        positions = last_event_id.split(",")
+        if len(positions) != len(self.feeds) or not all(
+            position.isascii() and position.isdigit() and len(position) < _DIGITS_MAX
+            for position in positions
+        ):
+            raise InvalidValue(
+                "Last-Event-ID",
+                f"{last_event_id[:_SHOWN_CHARACTERS]!r} is not an id of this stream, "
+                f"which has {len(self.feeds)} number(s) with commas between",
+            )
+        return self._replace(
+            feeds=tuple(
+                feed._replace(after=RevisionNumber(int(position)))
+                for feed, position in zip(self.feeds, positions, strict=True)
+            )
+        )
 
 
 class DiffPlan(NamedTuple):
@@ -114,7 +185,7 @@ class LogPlan(NamedTuple):
 
 
 class ListPlan(NamedTuple):
-    """A page of a list of names."""
+    """A page of a list of names; ``sees`` tells which, None that all may be seen."""
 
     reach: tuple[Reach, ...]
     namespace: Namespace | None
@@ -122,10 +193,14 @@ class ListPlan(NamedTuple):
     prefix: str
     after: str
     limit: int
+    sees: Callable[[Any], bool] | None = None
 
 
 class CheckpointsPlan(NamedTuple):
-    """A page of the checkpoints of a namespace, or the one of that name."""
+    """A page of the checkpoints of a namespace, or the one of that name.
+
+    ``sight`` tells which branches' may be seen; None is all.
+    """
 
     reach: tuple[Reach, ...]
     namespace: Namespace
@@ -133,14 +208,16 @@ class CheckpointsPlan(NamedTuple):
     prefix: str
     after: str
     limit: int
+    sight: Sight | None = None
 
 
 class WritePlan(NamedTuple):
-    """A change of a branch's state."""
+    """A change of a branch's state; contents of ``shown`` keys alone are answered."""
 
     reach: tuple[Reach, ...]
     request: Apply | Reset
     changes: Detail
+    shown: KeySet = ALL_KEYS
 
 
 class RefPlan(NamedTuple):
@@ -173,6 +250,7 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | WatchPlan
     | NoPlan
 )
 

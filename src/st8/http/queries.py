@@ -7,8 +7,9 @@ from typing import Annotated
 from msgspec import Meta, Struct, field
 
 from st8.core import limits
+from st8.core.durations import parse_duration
 from st8.core.errors import InvalidValue, LimitExceeded
-from st8.core.ids import Author, CheckpointName, Key
+from st8.core.ids import Author, CheckpointName, Key, RevisionNumber
 from st8.core.revisions import parse_time
 from st8.engine.history import LogFilter
 from st8.http.etag import selection_tag
@@ -27,9 +28,11 @@ from st8.http.fields import (
     RevisionField,
     StateLimitField,
 )
+from st8.http.json_body import decode
 from st8.http.plans import (
     LOG_ENTRIES_DEFAULT,
     CheckpointsPlan,
+    Feed,
     ListPlan,
     LogPlan,
     NoPlan,
@@ -37,6 +40,7 @@ from st8.http.plans import (
     Reach,
     Selection,
     StatePlan,
+    WatchPlan,
     page_size,
 )
 from st8.http.wire import namespace_of, scope_of, selector_of
@@ -49,6 +53,8 @@ __all__ = [
     "NoQuery",
     "Query",
     "StateQuery",
+    "WatchQuery",
+    "WatchScope",
 ]
 
 
@@ -93,6 +99,13 @@ class StateQuery(Query):
     contents: Annotated[
         bool, Meta(description="`false` answers `keys` instead of `objects`.")
     ] = True
+    wait: Annotated[
+        str,
+        Meta(
+            description="With `If-None-Match`: how long to wait for something else, "
+            "such as `30s`."
+        ),
+    ] = ""
 
     def plan(self) -> StatePlan:
         """Return what to read."""
@@ -112,7 +125,80 @@ class StateQuery(Query):
             self.contents,
         )
         return StatePlan(
-            (Reach(*scope),), scope, selector, selection, selection_tag(selection)
+            (Reach(*scope),),
+            scope,
+            selector,
+            selection,
+            selection_tag(selection),
+            wait_s=_wait_s(self.wait),
+        )
+
+
+class WatchScope(Struct, forbid_unknown_fields=True):
+    """A branch to watch, as JSON."""
+
+    namespace: str = ""
+    branch: str = ""
+    prefix: str = ""
+    after: int | None = None
+
+
+class WatchQuery(Query):
+    """Which branches, and from where on."""
+
+    namespace: NamespaceField = ""
+    branch: BranchField = ""
+    prefix: Annotated[
+        str, Meta(description="Only revisions that changed a key under it.")
+    ] = ""
+    after: Annotated[
+        int,
+        Meta(
+            description="The revision that is known: what follows it is told. 0 is "
+            "before the first; not given, the head as it is."
+        ),
+    ] = -1
+    contents: Annotated[
+        bool, Meta(description="`true` tells what was before and what is after.")
+    ] = False
+    scope: Annotated[
+        list[str],
+        Meta(
+            description="Instead of the above, several: each a JSON object with "
+            "`namespace`, `branch`, `prefix` and `after`.",
+            extra_json_schema={"maxItems": limits.WATCH_SCOPES.maximum},
+        ),
+    ] = field(default_factory=list[str])
+
+    def plan(self) -> WatchPlan:
+        """Return what to watch."""
+        if self.scope:
+            if self.namespace or self.branch or self.prefix or self.after != -1:
+                raise InvalidValue(
+                    "scope",
+                    "can't be combined with namespace, branch, prefix or after; put "
+                    "them into it",
+                )
+            asked = [decode(text.encode(), WatchScope) for text in self.scope]
+        else:
+            after = None if self.after == -1 else self.after
+            asked = [WatchScope(self.namespace, self.branch, self.prefix, after)]
+        if len(asked) > limits.WATCH_SCOPES.maximum:
+            raise LimitExceeded(limits.WATCH_SCOPES, "scopes of a watch", len(asked))
+        feeds = tuple(self._feed(one) for one in asked)
+        if len({(feed.scope, feed.prefix) for feed in feeds}) < len(feeds):
+            raise InvalidValue("scope", "is given twice; which is meant?")
+        return WatchPlan(tuple(Reach(*feed.scope) for feed in feeds), feeds)
+
+    def _feed(self, asked: WatchScope) -> Feed:
+        after = asked.after
+        if after is not None and after < 0:
+            raise InvalidValue("after", f"{after} must not be negative")
+        return Feed(
+            scope_of(asked.namespace, asked.branch),
+            _bounded("prefix", asked.prefix),
+            None if after is None else RevisionNumber(after),
+            self.contents,
         )
 
 
@@ -226,6 +312,19 @@ class NamespacesQuery(Query):
             _bounded("after", self.after),
             page_size(self.limit, limits.PAGE_ENTRIES.maximum),
         )
+
+
+def _wait_s(text: str) -> float:
+    """Return the seconds of a duration that may be waited."""
+    if not text:
+        return 0.0
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise InvalidValue("wait", str(error)) from None
+    if seconds > limits.WAIT_SECONDS.maximum:
+        raise LimitExceeded(limits.WAIT_SECONDS, f"wait of {text}", round(seconds))
+    return seconds
 
 
 def _bounded(field: str, text: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     Headers = list[tuple[bytes, bytes]]
     Run = Callable[..., Awaitable[Any]]
+    Stream = Callable[[Receive, Send], Awaitable[None]]
 
 __all__ = [
     "JSON",
@@ -62,9 +63,11 @@ class Reply:
         headers: Beside the ones that every response has.
         body: All of it, where it is known.
         pieces: Makes it otherwise; each call begins anew.
+        stream: Writes the body itself, for as long as the client stays.
         kept: A reply that was sent before and goes out as it is.
         keep: Is given the body once all of it was made, if it is not too large.
         noop: True for a write that changed nothing.
+        revision: The head after a write.
         tally: Counts the changes while they are written.
     """
 
@@ -72,9 +75,11 @@ class Reply:
     headers: Headers = field(default_factory=lambda: [JSON])
     body: bytes = b""
     pieces: Callable[[], Iterator[bytes]] | None = None
+    stream: Stream | None = None
     kept: KeptReply | None = None
     keep: Callable[[bytes], None] | None = None
     noop: bool = False
+    revision: int | None = None
     tally: Tally = field(default_factory=Tally)
 
 
@@ -168,6 +173,10 @@ class Delivery:
             start, body = reply.kept.messages(head_only=self._head_only)
             await self._send(start)
             await self._send(body)
+            self.complete = True
+        elif reply.stream is not None and not self._head_only:
+            await self._start(reply, None)
+            await reply.stream(self._receive, self._send)
             self.complete = True
         elif opened.rest is None:
             await self._whole(reply, opened.head)

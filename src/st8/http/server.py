@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
-import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.config import Config
@@ -18,55 +18,24 @@ from uvicorn.server import ServerState
 
 from st8.http.connections import Connections, GuardSettings
 from st8.http.guards import GuardedProtocol
+from st8.http.sockets import BACKLOG, is_unix
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from st8.http.connections import AccessRecorder, AsgiApp
 
-__all__ = ["HttpServer", "address_of", "is_loopback", "listen"]
+__all__ = ["HttpServer"]
 
-_BACKLOG: Final = 2048
 _TLS_CLOSE_S: Final = 1.0
 _STOP_POLL_S: Final = 0.005
+
+# Python 3.13 would remove a socket's path when one of several servers on it ends.
+_KEEP_PATH: Final[dict[str, Any]] = (
+    {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+)
 _log = logging.getLogger("st8.http")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on ``host`` and ``port``.
-
-    An empty host is every address of the machine, IPv4 and IPv6. A name that has
-    several addresses gives the first IPv4 one. Port 0 takes a free port. Raises
-    OSError; its message names the reason and not the address.
-    """
-    if not host:
-        if socket.has_dualstack_ipv6():
-            return socket.create_server(
-                ("", port),
-                family=socket.AF_INET6,
-                backlog=_BACKLOG,
-                dualstack_ipv6=True,
-            )
-        return socket.create_server(("", port), backlog=_BACKLOG)
-    found = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, _, _, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return socket.create_server(
-        (str(address[0]), port), family=family, backlog=_BACKLOG
-    )
-
-
-def address_of(listener: socket.socket) -> str:
-    """Return ``host:port`` of a listening socket, IPv6 in brackets."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def is_loopback(listener: socket.socket) -> bool:
-    """Return True if only this machine can reach the socket."""
-    host = str(listener.getsockname()[0])
-    return host.startswith("127.") or host == "::1"
 
 
 class HttpServer:
@@ -85,9 +54,14 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         access: AccessRecorder | None = None,
     ) -> None:
-        """Take over ``listeners``: they are closed when the server stops."""
+        """Take over ``listeners``: they are closed when the server stops.
+
+        On those of this machine TLS is not spoken: their mode is who may connect,
+        and nobody else hears what is said.
+        """
         self.shared = Connections(app, settings or GuardSettings(), access)
-        self._listeners = listeners
+        # Those of the network first, so that their servers are, too.
+        self._listeners = sorted(listeners, key=is_unix)
         self._tls = tls
         self._config = Config(
             app,
@@ -103,6 +77,7 @@ class HttpServer:
         self._config.load()
         self._state = ServerState()
         self._servers: list[asyncio.Server] = []
+        self._stopped = False
         self._sweeper: asyncio.TimerHandle | None = None
         self._dated_at = 0.0
 
@@ -117,7 +92,42 @@ class HttpServer:
         return len(self._state.tasks)
 
     async def start(self) -> None:
-        """Accept connections from now on."""
+        """Accept connections from now on.
+
+        Raises:
+            OSError: A socket can't listen.
+        """
+        self._sweep(asyncio.get_running_loop())
+        self._servers = await self._serve(self._listeners)
+
+    async def use_tls(self, context: ssl.SSLContext) -> None:
+        """Agree on TLS by ``context`` with whoever connects from now on.
+
+        Connections that are open go on as they are. Nobody is turned away
+        meanwhile: new listeners on the same sockets take over from the old ones.
+        (A context that serves could be loaded with another certificate, but never
+        be made to forget an authority or a session.)
+
+        Raises:
+            OSError: It can't be done; everything is as it was.
+        """
+        before, self._tls = self._tls, context
+        secured = [sock for sock in self._listeners if not is_unix(sock)]
+        try:
+            fresh = await self._serve(secured)
+        except BaseException:
+            self._tls = before
+            raise
+        if self._stopped:
+            old = fresh
+        else:
+            old = self._servers[: len(secured)]
+            self._servers[: len(secured)] = fresh
+        for server in old:
+            server.close()
+
+    async def _serve(self, listeners: list[socket.socket]) -> list[asyncio.Server]:
+        """Accept on copies of ``listeners``; return what does, in their order."""
         loop = asyncio.get_running_loop()
 
         def accept() -> GuardedProtocol:
@@ -128,14 +138,26 @@ class HttpServer:
             # Else an attacker's silent handshakes would hold sockets for a minute
             # each, out of the guards' sight.
             limit = self.shared.settings.header_timeout_s
+            handshake["ssl"] = self._tls
             handshake["ssl_handshake_timeout"] = limit
             handshake["ssl_shutdown_timeout"] = _TLS_CLOSE_S
-        self._sweep(loop)
-        for listener in self._listeners:
-            server = await loop.create_server(
-                accept, sock=listener, ssl=self._tls, backlog=_BACKLOG, **handshake
-            )
-            self._servers.append(server)
+        servers: list[asyncio.Server] = []
+        try:
+            for listener in listeners:
+                if is_unix(listener):
+                    server = await loop.create_unix_server(
+                        accept, sock=listener.dup(), backlog=BACKLOG, **_KEEP_PATH
+                    )
+                else:
+                    server = await loop.create_server(
+                        accept, sock=listener.dup(), backlog=BACKLOG, **handshake
+                    )
+                servers.append(server)
+        except BaseException:
+            for server in servers:
+                server.close()
+            raise
+        return servers
 
     async def stop(self, timeout_s: float) -> bool:
         """Accept nothing more, finish what is in flight, close every connection.
@@ -145,8 +167,11 @@ class HttpServer:
         takes more than about a second longer than ``timeout_s``.
         """
         loop = asyncio.get_running_loop()
+        self._stopped = True
         for server in self._servers:
             server.close()
+        for listener in self._listeners:
+            listener.close()
         for connection in self._connections():
             connection.shutdown()
         in_time = await self._drained(loop.time() + timeout_s)

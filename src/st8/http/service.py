@@ -17,8 +17,10 @@ from st8.core.errors import St8Error
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
+from st8.http.page import make_page
 from st8.http.replies import OpenReply, Reply, open_reply
 from st8.http.state_lane import StateLane
+from st8.http.watch import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from st8.engine.engine import Engine
     from st8.engine.requests import WriteRequest
     from st8.engine.writes import Written
+    from st8.http.page import DocsPage
 
 __all__ = ["Call", "Service"]
 
@@ -40,9 +43,11 @@ class Call(NamedTuple):
 
     Attributes:
         if_none_match: The header of that name; None if it is absent.
+        check: Raises if the client may no longer do what it was allowed to.
     """
 
-    if_none_match: bytes | None = None
+    if_none_match: bytes | None
+    check: Callable[[], None]
 
 
 class Service:
@@ -50,6 +55,7 @@ class Service:
 
     Attributes:
         engine: The versioned store.
+        hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
         version: The version of the daemon.
@@ -61,7 +67,8 @@ class Service:
         """Serve ``engine``."""
         self.engine = engine
         self.lane = StateLane(engine)
-        self.metrics = Metrics(engine, self.lane)
+        self.hub = Hub(engine, self.run)
+        self.metrics = Metrics(engine, self.lane, self.hub)
         self.version = version
         self.draining = False
         self.common_headers: list[tuple[bytes, bytes]] = [
@@ -78,6 +85,11 @@ class Service:
     def openapi(self) -> bytes:
         """The description of the API, as JSON."""
         return encode(document(self.version))
+
+    @cached_property
+    def docs(self) -> DocsPage:
+        """The description of the API, as a page."""
+        return make_page(document(self.version))
 
     async def run(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, called on a reading thread."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from st8.core.revisions import Revision
 from st8.engine.cache import ByteCache
-from st8.http.etag import matches
+from st8.http.etag import matches, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -90,7 +90,7 @@ class StateLane:
         head = self._peek_head(plan.scope)
         if not isinstance(head, Revision):
             return None
-        kept = self.responses.get(head.digest + plan.tag)
+        kept = self.responses.get(head.digest + tag_of(plan.tag, plan.visible))
         if kept is None:
             return None
         if if_none_match is not None and (
@@ -101,7 +101,7 @@ class StateLane:
 
     def learn(self, query: bytes, plan: StatePlan) -> None:
         """Remember what a query means, if it always means the head of a branch."""
-        if not plan.selector.is_head or len(query) > _QUERY_BYTES_MAX:
+        if not plan.selector.is_head or plan.wait_s or len(query) > _QUERY_BYTES_MAX:
             return
         if len(self._plans) >= _QUERIES_KEPT:
             del self._plans[next(iter(self._plans))]

@@ -308,7 +308,7 @@ def _reach(scope: Scope, *selectors: Selector) -> tuple[Reach, ...]:
     others = {s.branch for s in selectors if s.branch} - {scope.branch}
     return (
         Reach(*scope),
-        *(Reach(scope.namespace, branch) for branch in sorted(others)),
+        *(Reach(scope.namespace, branch, "read") for branch in sorted(others)),
     )
 
 
@@ -425,7 +425,7 @@ class CreateBranchBody(ScopedBody, kw_only=True):
         source = selector_of(
             self.from_revision, self.from_checkpoint, self.from_at, at_field="from_at"
         )
-        reach = (Reach(*scope), Reach(scope.namespace, name))
+        reach = (Reach(*scope, "read"), Reach(scope.namespace, name))
         return RefPlan(reach, CreateBranch(scope, name, source))
 
 

@@ -1,0 +1,59 @@
+"""Pages of lists of which not everything may be seen."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from st8.core import limits
+from st8.engine.results import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["visible_page"]
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=_Named)
+
+
+class _Reader(Protocol[T]):
+    def __call__(self, *, after: str, limit: int) -> Page[T]: ...
+
+
+def visible_page(
+    read: _Reader[T], after: str, limit: int, sees: Callable[[T], bool] | None
+) -> Page[T]:
+    """Return the page of those items behind ``after`` that ``sees`` lets through.
+
+    At most ``list_scan_entries_max`` are looked at, so a page may be short, even
+    empty, and still have a ``next``.
+    """
+    if sees is None:
+        return read(after=after, limit=limit)
+    found: list[T] = []
+    last = after
+    scanned = 0
+    for item in islice(_all(read, after), limits.LIST_SCAN_ENTRIES.maximum):
+        scanned += 1
+        if sees(item):
+            if len(found) == limit:
+                return Page(found, found[-1].name)
+            found.append(item)
+        last = item.name
+    cut = scanned == limits.LIST_SCAN_ENTRIES.maximum
+    return Page(found, last if cut else None)
+
+
+def _all(read: _Reader[T], after: str) -> Iterator[T]:
+    while True:
+        page = read(after=after, limit=limits.PAGE_ENTRIES.maximum)
+        yield from page.items
+        if page.next is None:
+            return
+        after = page.next

@@ -1,0 +1,394 @@
+"""Watches: a stream of what happens to branches, as Server-Sent Events.
+
+A watcher is told of every revision once and in order, because it holds nothing but
+the number it has come to: each time something moves, it asks for what follows that
+number (:mod:`st8.engine.watch`) and goes on from where that ends. So it does not
+matter whether it comes anew or for the tenth time, to this daemon or another, and
+one that reads slowly costs no memory: what it has not read yet is not kept for it,
+it is read from history when its turn comes.
+
+What watchers of the same branch, prefix and rights ask for from the same number is
+computed and encoded once, and they share the bytes (:class:`Channel`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from st8.core.errors import St8Error
+from st8.core.ids import RevisionNumber
+from st8.http.encoding import encode, event_data
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from st8.core.ids import Scope
+    from st8.engine.engine import Engine
+    from st8.engine.watch import News
+    from st8.http.plans import Feed
+    from st8.http.replies import Receive, Send
+
+    Run = Callable[..., Awaitable[Any]]
+
+__all__ = ["Channel", "Hub", "Moves", "Page", "Watcher"]
+
+_PAGE_REVISIONS: Final = 100
+_PAGE_BYTES: Final = 1024 * 1024
+_PAGES_KEPT: Final = 16
+_RETRY_MS: Final = 1_000
+_RETRY_SPREAD_MS: Final = 4_000
+"""Clients that are cut off together come back spread over this time."""
+
+_STRIDE: Final = 1_618
+
+
+class Page(NamedTuple):
+    """A piece of a branch's history as events, ready to be sent.
+
+    Attributes:
+        events: Position and bytes of each; the bytes lack the line with the id.
+        position: Where a watcher is after it, which may be behind the last event.
+        more: There is more already.
+        whole: All of it with ids, for watchers of this branch alone.
+    """
+
+    events: tuple[tuple[int, bytes], ...]
+    position: RevisionNumber
+    more: bool
+    whole: bytes
+
+
+class Channel:
+    """Pages of one feed, each made once for all who ask for it."""
+
+    def __init__(self, hub: Hub, engine: Engine, feed: Feed) -> None:
+        """Make pages of ``feed``, whose ``after`` does not count."""
+        self._hub = hub
+        self._engine = engine
+        self._feed = feed
+        self._pages: OrderedDict[tuple[int, bool], tuple[int, asyncio.Task[Page]]]
+        self._pages = OrderedDict()
+        self.moves = 0
+        self.watchers = 0
+
+    async def page(self, after: RevisionNumber, *, floor: bool) -> Page:
+        """Return what follows ``after``; an empty page until something moves."""
+        key = (after, floor)
+        found = self._pages.get(key)
+        if found is not None:
+            moves, task = found
+            if moves == self.moves or not task.done() or _holds(task, after):
+                return await asyncio.shield(task)
+        task = asyncio.ensure_future(self._hub.run(self._make, after, floor))
+        self._hub.pages += 1
+        self._pages[key] = (self.moves, task)
+        self._pages.move_to_end(key)
+        if len(self._pages) > _PAGES_KEPT:
+            self._pages.popitem(last=False)
+        return await asyncio.shield(task)
+
+    def _make(self, after: RevisionNumber, floor: bool) -> Page:
+        """Return a page; on a reading thread."""
+        scope = self._feed.scope
+        news = self._engine.news(scope, after, _PAGE_REVISIONS, floor=floor)
+        if news.resync is not None:
+            return _page([(news.position, _resync(scope, news))], news.position, True)
+        events: list[tuple[int, bytes]] = []
+        size = 0
+        for number, revision in enumerate(news.revisions, 1):
+            changes = self._engine.changes(revision, self._feed.visible)
+            data = event_data(
+                revision, changes, self._feed.prefix, contents=self._feed.contents
+            )
+            if data is not None:
+                events.append((revision.number, b"event: revision\ndata: %s\n" % data))
+                size += len(data)
+                if size >= _PAGE_BYTES:
+                    more = news.more or number < len(news.revisions)
+                    return _page(events, revision.number, more)
+        return _page(events, news.position, news.more)
+
+
+def _holds(task: asyncio.Task[Page], after: RevisionNumber) -> bool:
+    """Return whether a page that was made earlier is still what follows."""
+    if task.cancelled() or task.exception() is not None:
+        return False
+    return task.result().position > after
+
+
+def _page(
+    events: Sequence[tuple[int, bytes]], position: RevisionNumber, more: bool
+) -> Page:
+    whole = b"".join(b"id: %d\n%s\n" % event for event in events)
+    return Page(tuple(events), position, more, whole)
+
+
+def _resync(scope: Scope, news: News) -> bytes:
+    data = {
+        "namespace": scope.namespace,
+        "branch": scope.branch,
+        "revision": news.position,
+        "reason": news.resync,
+    }
+    return b"event: resync\ndata: " + encode(data)
+
+
+class Watcher:
+    """One stream: what it watches, and how far it has come with each."""
+
+    def __init__(
+        self, hub: Hub, feeds: Sequence[Feed], check: Callable[[], None]
+    ) -> None:
+        """Watch ``feeds``; ``check`` raises when the client may no longer."""
+        self._hub = hub
+        self._feeds = feeds
+        self._check = check
+        self._channels: list[Channel] = []
+        self._positions: list[RevisionNumber] = []
+        self._floors: list[bool] = []
+        self.wake = asyncio.Event()
+        self.due = False
+
+    async def stream(self, receive: Receive, send: Send) -> None:
+        """Send events until the client goes, may no longer, or the daemon stops."""
+        gone = asyncio.ensure_future(_gone(receive))
+        gone.add_done_callback(lambda _: self.wake.set())
+        self._channels = self._hub.join(self, self._feeds)
+        try:
+            await send(_body(await self._begin()))
+            while not gone.done() and not self._hub.closing:
+                self.wake.clear()
+                if not await self._forward(send):
+                    await self.wake.wait()
+                if self.due:
+                    self.due = False
+                    self._check()
+                    await send(_body(b": heartbeat\nid: %s\n\n" % self._id()))
+        except St8Error as error:
+            problem = encode(error.problem())
+            await send(_body(b"event: error\ndata: %s\n" % problem))
+        finally:
+            gone.cancel()
+            self._hub.leave(self, self._feeds)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _begin(self) -> bytes:
+        """Return the first event: where the watcher begins."""
+        places: list[dict[str, object]] = []
+        for feed in self._feeds:
+            start, last = await self._hub.run(self._hub.start_of, feed)
+            self._positions.append(start)
+            self._floors.append(start > last)
+            places.append({**feed.scope._asdict(), "revision": start})
+        retry = _RETRY_MS + self._hub.spread(_RETRY_SPREAD_MS)
+        data = encode({"positions": places})
+        return b"retry: %d\nid: %s\nevent: start\ndata: %s\n" % (
+            retry,
+            self._id(),
+            data,
+        )
+
+    async def _forward(self, send: Send) -> bool:
+        """Send a page of each branch that has one; return whether any had."""
+        moved = False
+        for at, channel in enumerate(self._channels):
+            position = self._positions[at]
+            page = await channel.page(position, floor=self._floors[at])
+            if page.position == position and not page.events:
+                continue
+            moved = True
+            self._floors[at] = False
+            if page.events:
+                self._check()
+            if len(self._channels) == 1:
+                if page.whole:
+                    await send(_body(page.whole))
+                self._positions[at] = page.position
+                continue
+            for number, event in page.events:
+                self._positions[at] = RevisionNumber(number)
+                await send(_body(b"id: %s\n%s\n" % (self._id(), event)))
+            self._positions[at] = page.position
+        return moved
+
+    def _id(self) -> bytes:
+        """Return what a client gives to go on from here."""
+        return ",".join(map(str, self._positions)).encode()
+
+
+class _Topic:
+    """What watches one branch."""
+
+    __slots__ = ("channels", "watchers")
+
+    def __init__(self) -> None:
+        self.channels: dict[Feed, Channel] = {}
+        self.watchers: dict[_Waits, None] = {}
+
+
+class _Waits(Protocol):
+    wake: asyncio.Event
+
+
+class Moves:
+    """Wakes whoever waits for a branch to move.
+
+    Attributes:
+        wake: Set each time it has.
+    """
+
+    def __init__(self, hub: Hub, scope: Scope) -> None:
+        """Wait for ``scope``, from entering to leaving the context."""
+        self._hub = hub
+        self._scope = scope
+        self.wake = asyncio.Event()
+
+    def __enter__(self) -> asyncio.Event:
+        """Begin to hear of it."""
+        self._hub.topic(self._scope).watchers[self] = None
+        return self.wake
+
+    def __exit__(self, *_: object) -> None:
+        """Hear of it no more."""
+        self._hub.drop(self, self._scope)
+
+
+class Hub:
+    """All watchers of a daemon. Used on the event loop, :meth:`moved` apart.
+
+    Attributes:
+        run: Runs a function on a reading thread.
+        heartbeat_s: A stream on which nothing happens has a sign of life so often,
+            and its client is asked anew whether it may.
+        tick_s: How often it is looked who is due, and, where others may write to
+            the store, whether they have.
+        closing: True once every stream is to end.
+        pages: How many pages were made.
+    """
+
+    def __init__(self, engine: Engine, run: Run) -> None:
+        """Hear of every commit of ``engine``; read on the threads of ``run``."""
+        self._engine = engine
+        self.run = run
+        self.heartbeat_s = 15.0
+        self.tick_s = 1.0
+        self.closing = False
+        self.pages = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._topics: dict[Scope, _Topic] = {}
+        self._due: dict[Watcher, float] = {}  # when each is to have a heartbeat
+        self._seed = 0
+        engine.on_commit(self.moved)
+
+    @property
+    def watchers(self) -> int:
+        """How many streams are open."""
+        return len(self._due)
+
+    def start_of(self, feed: Feed) -> tuple[RevisionNumber, RevisionNumber]:
+        """Return where a feed begins and the namespace's newest number."""
+        if feed.after is None:
+            head = self._engine.state(feed.scope).number
+            return head, head
+        return feed.after, self._engine.last_revision(feed.scope.namespace)
+
+    def moved(self, scopes: Collection[Scope]) -> None:
+        """Take note that branches have moved; from any thread."""
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # closed: nobody watches any more
+                loop.call_soon_threadsafe(self._wake, tuple(scopes))
+
+    def join(self, watcher: Watcher, feeds: Sequence[Feed]) -> list[Channel]:
+        """Wake ``watcher`` when its branches move, and for heartbeats.
+
+        Returns the channel of each feed.
+        """
+        self._due[watcher] = asyncio.get_running_loop().time() + self.heartbeat_s
+        channels: list[Channel] = []
+        for feed in feeds:
+            topic = self.topic(feed.scope)
+            topic.watchers[watcher] = None
+            key = feed._replace(after=None)
+            channel = topic.channels.get(key)
+            if channel is None:
+                channel = topic.channels[key] = Channel(self, self._engine, key)
+            channel.watchers += 1
+            channels.append(channel)
+        return channels
+
+    def leave(self, watcher: Watcher, feeds: Sequence[Feed]) -> None:
+        """Forget ``watcher``, and what nobody else watches."""
+        del self._due[watcher]
+        for feed in feeds:
+            topic = self._topics[feed.scope]
+            key = feed._replace(after=None)
+            channel = topic.channels[key]
+            channel.watchers -= 1
+            if not channel.watchers:
+                del topic.channels[key]
+        for scope in {feed.scope for feed in feeds}:
+            self.drop(watcher, scope)
+
+    def topic(self, scope: Scope) -> _Topic:
+        """Return what watches a branch; from now on its moves are heard of."""
+        self._loop = asyncio.get_running_loop()
+        if self._ticker is None:
+            self._ticker = asyncio.ensure_future(self._tick())
+        return self._topics.setdefault(scope, _Topic())
+
+    def drop(self, waits: _Waits, scope: Scope) -> None:
+        """Take one of those who wait for a branch away."""
+        topic = self._topics[scope]
+        del topic.watchers[waits]
+        if not topic.watchers:
+            del self._topics[scope]
+
+    def spread(self, span: int) -> int:
+        """Return a number below ``span``, another one each time, evenly spread."""
+        self._seed = (self._seed + _STRIDE) % span
+        return self._seed
+
+    def close(self) -> None:
+        """End every stream, so that its client goes elsewhere; on the event loop."""
+        self.closing = True
+        self._wake(tuple(self._topics))
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    def _wake(self, scopes: Collection[Scope]) -> None:
+        for scope in scopes:
+            topic = self._topics.get(scope)
+            if topic is None:
+                continue
+            for channel in topic.channels.values():
+                channel.moves += 1
+            for watcher in topic.watchers:
+                watcher.wake.set()
+
+    async def _tick(self) -> None:
+        """See to heartbeats, and to what other daemons have written."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.tick_s)
+            if not self._engine.exclusive:
+                self._wake(tuple(self._topics))
+            now = loop.time()
+            for watcher, due in self._due.items():
+                if due <= now:
+                    self._due[watcher] = now + self.heartbeat_s
+                    watcher.due = True
+                    watcher.wake.set()
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _body(data: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": True}
