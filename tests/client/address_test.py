@@ -18,6 +18,12 @@ from st8.core.errors import InvalidValue
         ("http://st8d.example/a/b/", Address(False, "st8d.example", 80, "/a/b")),
         ("http://[::1]:8748", Address(False, "::1", 8748)),
         ("HTTP://Host:1", Address(False, "host", 1)),
+        ("unix:/run/st8d.sock", Address(False, "localhost", 80, "", "/run/st8d.sock")),
+        (
+            "unix:///run/st8d.sock",
+            Address(False, "localhost", 80, "", "/run/st8d.sock"),
+        ),
+        ("unix:st8d.sock", Address(False, "localhost", 80, "", "st8d.sock")),
     ],
 )
 def test_address(url: str, expected: Address) -> None:
@@ -32,7 +38,13 @@ def test_address(url: str, expected: Address) -> None:
         "127.0.0.1:8748",
         "localhost:8748",
         "ftp://host",
-        "unix:///run/st8d.sock",
+        "unix:",
+        "unix:///",
+        "unix://host/run/st8d.sock",
+        "unix:/a\0b",
+        "unix:/a\ud800",
+        "http://a..b",
+        "http://" + "a" * 64,
         "http://",
         "http://host:99999",
         "http://host:x",
@@ -67,6 +79,7 @@ def test_password_in_an_address() -> None:
         ("https://st8d.example/", "https://st8d.example:443"),
         ("http://[::1]:8748", "http://[::1]:8748"),
         ("http://a/b/", "http://a:80/b"),
+        ("unix:///run/st8d.sock", "unix:/run/st8d.sock"),
     ],
 )
 def test_shown(url: str, expected: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,35 @@ from typing import Any
 import pytest
 
 from st8 import config
-from st8.config import SETTINGS, Finished, Settings, UsageError, load
+from st8.config import (
+    SETTINGS,
+    Finished,
+    Settings,
+    TcpAddress,
+    TlsSettings,
+    UnixAddress,
+    UsageError,
+    load,
+)
+
+EVERY = {
+    "listen": "[::1]:1",
+    "state-dir": "dir",
+    "token": "t0ken",
+    "auth-config": "policy",
+    "audit-log": "-",
+    "tls-cert": "cert",
+    "tls-key": "key",
+    "tls-client-ca": "ca",
+    "tls-client-auth": "optional",
+    "tls-min-version": "1.3",
+    "read-timeout": "1s",
+    "write-timeout": "1m30s",
+    "idle-timeout": "0",
+    "shutdown-timeout": "0",
+    "log-format": "json",
+    "log-level": "debug",
+}
 
 
 def test_defaults() -> None:
@@ -17,14 +46,22 @@ def test_defaults() -> None:
     assert Settings() == load([], {})
 
 
-def test_every_setting() -> None:
-    """Every setting can be given as a flag."""
+def test_every_setting(tmp_path: Path) -> None:
+    """Every setting can be given as a flag, as a variable and in the file."""
     expected = Settings(
-        listen=("::1", 1),
+        listen=(TcpAddress("::1", 1),),
         state_dir=Path("dir"),
         token="t0ken",
         token_from_flag=True,
-        tls=(Path("cert"), Path("key")),
+        auth_config=Path("policy"),
+        audit_log="-",
+        tls=TlsSettings(
+            Path("cert"),
+            Path("key"),
+            Path("ca"),
+            client_required=False,
+            min_version="1.3",
+        ),
         read_timeout_s=1.0,
         write_timeout_s=90.0,
         idle_timeout_s=inf,
@@ -32,23 +69,16 @@ def test_every_setting() -> None:
         log_format="json",
         log_level="debug",
     )
-    arguments = {
-        "listen": "[::1]:1",
-        "state-dir": "dir",
-        "token": "t0ken",
-        "tls-cert": "cert",
-        "tls-key": "key",
-        "read-timeout": "1s",
-        "write-timeout": "1m30s",
-        "idle-timeout": "0",
-        "shutdown-timeout": "0",
-        "log-format": "json",
-        "log-level": "debug",
-    }
-
-    assert {setting.name for setting in SETTINGS} == set(arguments)
-    assert expected == load(
-        [f"--{name}={text}" for name, text in arguments.items()], {}
+    assert {s.name for s in SETTINGS} == {*EVERY, "config", "token-file"}
+    assert expected == load([f"--{name}={text}" for name, text in EVERY.items()], {})
+    variables = {"ST8D_" + n.upper().replace("-", "_"): t for n, t in EVERY.items()}
+    assert replace(expected, token_from_flag=False) == load([], variables)
+    path = tmp_path / "st8d.yaml"
+    path.write_text(
+        "".join(f"{name}: '{text}'\n" for name, text in EVERY.items()), encoding="utf-8"
+    )
+    assert replace(expected, token_from_flag=False, token_config=path) == load(
+        ["--config", str(path)], {}
     )
 
 
@@ -59,12 +89,20 @@ def test_every_setting() -> None:
         ["-listen", ":1"],
         ["--listen=:1"],
         ["-listen=:1"],
-        ["-listen", ":2", "--listen=:1"],
     ],
 )
 def test_forms_of_a_flag(arguments: list[str]) -> None:
-    """One dash is two, a value may follow in either way, and the last one wins."""
-    assert ("", 1) == load(arguments, {}).listen
+    """One dash is two, and a value may follow in either way."""
+    assert (TcpAddress("", 1),) == load(arguments, {}).listen
+
+
+def test_flag_that_is_there_twice() -> None:
+    """The last one wins; addresses to listen on join."""
+    settings = load(["-log-level=debug", "--log-level", "error"], {})
+    listen = load(["-listen", ":2", "--listen=unix:/a"], {}).listen
+
+    assert "error" == settings.log_level
+    assert (TcpAddress("", 2), UnixAddress(Path("/a"), 0o660)) == listen
 
 
 def test_value_with_a_dash() -> None:
@@ -103,7 +141,19 @@ def test_listen(text: str, expected: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8748", "host", "::1:8748", "host:", "host:65536", "host:-1", "h:²"]
+    "text",
+    [
+        "",
+        "8748",
+        "host",
+        "::1:8748",
+        "host:",
+        "host:65536",
+        "host:-1",
+        "h:²",
+        "a..b:1",
+        "a\0:1",
+    ],
 )
 def test_bad_listen(text: str) -> None:
     """An address that is none is refused with what is wrong with it."""
@@ -156,7 +206,7 @@ def test_defaults_in_the_table_are_the_dataclasss() -> None:
     parsed: dict[str, Any] = {s.name: s.parse(s.default) for s in SETTINGS}
     settings = Settings()
 
-    assert settings.listen == parsed["listen"]
+    assert settings.listen == (parsed["listen"],)
     assert settings.state_dir == parsed["state-dir"]
     assert settings.read_timeout_s == parsed["read-timeout"]
     assert settings.write_timeout_s == parsed["write-timeout"]

@@ -286,7 +286,11 @@ def test_load_while_it_stops(state: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--listn", ":1"], "there is no flag --listn; did you mean --listen?"),
-        (["serve"], "st8d takes flags only, and 'serve' is none"),
+        (["serve"], "st8d has no command 'serve'; st8d --help lists all"),
+        (
+            ["check_config"],
+            "st8d has no command 'check_config'; did you mean st8d check-config?",
+        ),
         (["--tls-cert", "a"], "--tls-cert is given without --tls-key; TLS needs both"),
         (["--tls-key=a"], "--tls-key is given without --tls-cert; TLS needs both"),
     ],

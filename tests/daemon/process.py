@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,25 +51,29 @@ class Daemon:
         *arguments: str,
         environment: dict[str, str] | None = None,
         listen: str = "127.0.0.1:0",
+        pass_fds: tuple[int, ...] = (),
+        wrapper: tuple[str, ...] = (),
     ) -> None:
-        """Start it and wait until it is ready."""
+        """Start it, by way of ``wrapper``, and wait until it is ready."""
         self.lines: list[str] = []
         self._closing = False
         self._ready = threading.Event()
-        command = [sys.executable, "-m", "st8.daemon", "--listen", listen]
+        command = [*wrapper, sys.executable, "-m", "st8.daemon"]
+        command += ["--listen", listen] if listen else []
         self.process = subprocess.Popen(
             [*command, "--state-dir", str(state_dir), *arguments],
             env={**_PLAIN, **(environment or {})},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
+            pass_fds=pass_fds,
         )
         self.url = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         if not self._ready.wait(30) or not self.url:
             self.process.kill()
-            self._reader.join()
+            self.wait()
             raise AssertionError("st8d did not get ready:\n" + "".join(self.lines))
 
     def _read(self) -> None:
@@ -78,8 +83,11 @@ class Daemon:
                 self.lines.append(line)
                 if self._closing:
                     return
-                found = re.search(r"st8d listening on (\S+?:\d+)", line)
-                if found is not None:
+                found = re.search(r"st8d listening on (\S+?:\d+|unix:[^ \",]+)", line)
+                if found is not None and found[1].startswith("unix:"):
+                    self.url = found[1]
+                    self._ready.set()
+                elif found is not None:
                     scheme = (
                         "https" if re.search(r'tls"?[:=] ?[tT]rue', line) else "http"
                     )
@@ -110,6 +118,16 @@ class Daemon:
         self._closing = True
         self.get("/healthz")  # wakes the reader, which closes it
         self._reader.join()
+
+    def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """Return the log's events that begin so, once there are ``count``."""
+        deadline = time.monotonic() + 30
+        while True:
+            found = [e for e in self.events() if e["event"].startswith(event)]
+            if len(found) >= count:
+                return found
+            assert time.monotonic() < deadline, "".join(self.lines)
+            time.sleep(0.01)
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal."""

@@ -143,7 +143,9 @@ class _Connection:
         """Return the answer of a daemon that would not read the request to its end."""
         try:
             return self._answer(method, deadline, used=False)
-        except (Failure, NotUnderstood):
+        except (Failure, NotUnderstood) as end:
+            if isinstance(end, Failure) and end.stage == "connect":
+                raise
             problem = f"the connection broke while sending: {_reason(error)}"
             raise Failure(problem, "send", stale=used) from error
         finally:
@@ -170,6 +172,9 @@ class _Connection:
         except (http.client.HTTPException, ValueError):
             raise NotUnderstood("did not speak HTTP") from None
         except OSError as error:
+            refused = _refused_certificate(error)
+            if refused is not None and not reader.received:
+                raise _refusal(refused) from error
             raise Failure(_reason(error), "answer") from error
         finally:
             response.close()
@@ -207,7 +212,13 @@ class Pool:
     """
 
     def __init__(
-        self, address: Address, *, token: str | None, ca_file: str | None
+        self,
+        address: Address,
+        *,
+        token: str | None,
+        ca_file: str | None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -216,9 +227,20 @@ class Pool:
             token: Sent with every request; must be fit for a header.
             ca_file: PEM file of the authorities that may have signed the daemon's
                 certificate; the system's if None.
+            cert_file: PEM file of the certificate chain to show; None for none.
+            key_file: PEM file of its private key; None if ``cert_file`` has it.
+
+        Raises:
+            InvalidValue: The token can't be sent, or there is a key alone.
         """
+        if key_file is not None and cert_file is None:
+            raise InvalidValue(
+                "key file", "is given without its certificate (cert file)"
+            )
         self._address = address
         self._ca_file = ca_file
+        self._cert_file = cert_file
+        self._key_file = key_file
         self._fixed = _fixed_headers(address, token)
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
@@ -275,29 +297,27 @@ class Pool:
 
     def _connect(self, deadline: Deadline) -> _Connection:
         """Return a new connection; TLS is agreed on."""
-        host, port = self._address.host, self._address.port
         tls = self._tls_context() if self._address.secure else None
         left_s = deadline.left_s()
         try:
             if left_s == 0.0:
                 raise TimeoutError  # noqa: TRY301 - joins the connection's own
-            sock = socket.create_connection((host, port), left_s)
+            sock = _connected(self._address, left_s)
         except TimeoutError:
             raise deadline.failure("connect") from None
         except OSError as error:
-            unknown_host = isinstance(error, socket.gaierror)
-            raise Failure(_reason(error), "connect", hopeless=unknown_host) from error
+            hopeless = isinstance(error, socket.gaierror | PermissionError)
+            raise Failure(_reason(error), "connect", hopeless=hopeless) from error
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 deadline.apply_to(sock)
-                sock = tls.wrap_socket(sock, server_hostname=host)
+                sock = tls.wrap_socket(sock, server_hostname=self._address.host)
         except TimeoutError:
             sock.close()
             raise deadline.failure("connect") from None
         except OSError as error:
             sock.close()
-            raise Failure(_tls_reason(error), "connect", hopeless=True) from error
+            raise _refusal(_tls_reason(error)) from error
         return _Connection(sock)
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -306,12 +326,59 @@ class Pool:
         with self._lock:
             if self._tls is None:
                 try:
-                    self._tls = ssl.create_default_context(cafile=self._ca_file)
+                    context = ssl.create_default_context(cafile=self._ca_file)
                 except OSError as error:
                     raise InvalidValue(
                         "ca file", f"can't use {self._ca_file!r}: {_reason(error)}"
                     ) from error
+                if self._cert_file is not None:
+                    _load_certificate(context, self._cert_file, self._key_file)
+                self._tls = context
             return self._tls
+
+
+def _connected(address: Address, timeout_s: float | None) -> socket.socket:
+    """Return a socket that is connected to ``address``."""
+    if address.path:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.host, address.port), timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _load_certificate(
+    context: ssl.SSLContext, cert_file: str, key_file: str | None
+) -> None:
+    """Make ``context`` show a certificate.
+
+    Raises:
+        InvalidValue: A file can't be read, is not what it should be, or the key is
+            not the certificate's.
+    """
+    for field, name in (("cert file", cert_file), ("key file", key_file)):
+        if name is not None and not os.access(name, os.R_OK):
+            why = "it can't be read" if os.path.exists(name) else "it is not there"  # noqa: PTH110
+            raise InvalidValue(field, f"can't use {name!r}: {why}")
+    try:
+        # The empty passphrase, lest OpenSSL asks for one on the terminal.
+        context.load_cert_chain(cert_file, key_file, password="")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or ""
+        if reason == "KEY_VALUES_MISMATCH":
+            problem = f"the key in {key_file or cert_file!r} is not the certificate's"
+        else:
+            problem = (
+                f"{cert_file!r} has to hold a certificate in PEM, and "
+                f"{key_file or cert_file!r} its key, not under a passphrase"
+            )
+        raise InvalidValue("cert file", problem) from None
 
 
 def _fixed_headers(address: Address, token: str | None) -> bytes:
@@ -357,16 +424,76 @@ def _reason(error: OSError) -> str:
     return text[:1].lower() + text[1:]
 
 
+def _refusal(reason: str) -> Failure:
+    """Return the failure of a handshake that would fail again."""
+    return Failure(reason, "connect", hopeless=True, remedied=True)
+
+
 def _tls_reason(error: OSError) -> str:
     """Return why there is no TLS connection, and what can be done."""
     import ssl  # noqa: PLC0415 - loaded already, if it was a matter of TLS
 
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({error.verify_message}); name the file "
-            "of the authority that signed it (ca file)"
-        )
+        return _distrust(error.verify_code, error.verify_message)
     if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "no reason given").replace("_", " ").lower()
+        refused = _refused_certificate(error)
+        if refused is not None:
+            return refused
+        if error.reason in {"UNEXPECTED_EOF_WHILE_READING", None}:
+            return "the connection ended during TLS; does it speak TLS there?"
+        reason = error.reason.replace("_", " ").lower()
+        if error.reason in _OLD_TLS:
+            return f"TLS failed ({reason}); no version of TLS is spoken on both sides"
         return f"TLS failed ({reason}); does it speak TLS there?"
-    return _reason(error)
+    return f"{_reason(error)} during TLS; does it speak TLS there?"
+
+
+def _distrust(code: int, message: str) -> str:
+    """Return what is wrong with the daemon's certificate, and what can be done."""
+    if code in _DATES:
+        return f"{message}; have it renewed, and compare the clocks of both machines"
+    if code in _NAMES:
+        return (
+            f"its certificate is for another name ({message.rstrip('.')}); use a name "
+            "that the certificate has"
+        )
+    return (
+        f"its certificate is not trusted ({message}); name the file of the authority "
+        "that signed it (ca file)"
+    )
+
+
+def _refused_certificate(error: OSError) -> str | None:
+    """Return how the daemon refused this client, None if it did not.
+
+    It says so in an alert that ends the handshake, so it has read nothing.
+    """
+    reason = getattr(error, "reason", None) or ""
+    what = _ALERTS.get(reason.partition("_ALERT_")[2])
+    if what is None:
+        return None
+    return f"it {what}; name one that it takes (cert file, key file)"
+
+
+_DATES: Final = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
+
+_NAMES: Final = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+_OLD_TLS: Final = (
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "UNSUPPORTED_PROTOCOL",
+    "NO_PROTOCOLS_AVAILABLE",
+)
+
+_ALERTS: Final = {
+    "CERTIFICATE_REQUIRED": "wants a client certificate",
+    "HANDSHAKE_FAILURE": "would not agree on TLS, and may want a client certificate",
+    "UNKNOWN_CA": "does not know who signed the client certificate",
+    "BAD_CERTIFICATE": "refused the client certificate",
+    "UNSUPPORTED_CERTIFICATE": "refused the kind of the client certificate",
+    "CERTIFICATE_EXPIRED": "says that the client certificate is not of this time",
+    "CERTIFICATE_REVOKED": "says that the client certificate was revoked",
+    "CERTIFICATE_UNKNOWN": "refused the client certificate",
+}

@@ -59,6 +59,7 @@ class Failure(Exception):
         hopeless: Another attempt would end the same way.
         stale: The connection had been idle, and the daemon closed it before it
             read the request.
+        remedied: What happened is told with what can be done.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Failure(Exception):
         timed_out: bool = False,
         hopeless: bool = False,
         stale: bool = False,
+        remedied: bool = False,
     ) -> None:
         """Say what happened, without secrets."""
         super().__init__(problem)
@@ -76,6 +78,7 @@ class Failure(Exception):
         self.timed_out = timed_out
         self.hopeless = hopeless
         self.stale = stale
+        self.remedied = remedied
 
 
 class _Facts(NamedTuple):
@@ -199,9 +202,9 @@ class Attempts:
             return self._outcome_unknown()
         url = self._facts.url
         if failure.stage == "connect":
+            remedy = "; check the address, and that st8d runs there"
             return Unreachable(
-                f"can't reach {url}: {failure}; check the address, and that st8d runs "
-                "there"
+                f"can't reach {url}: {failure}" + ("" if failure.remedied else remedy)
             )
         if failure.timed_out:
             return TimedOut(f"{url} did not answer {self._facts.operation}: {failure}")

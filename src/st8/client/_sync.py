@@ -75,11 +75,14 @@ class Client:
         timeout_s: float | None = _TIMEOUT_S,
         retries: int = RETRIES,
         ca_file: str | os.PathLike[str] | None = None,
+        cert_file: str | os.PathLike[str] | None = None,
+        key_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Name the daemon and the scope.
 
         Args:
-            url: Where the daemon is, such as ``http://127.0.0.1:8748``.
+            url: Where the daemon is, such as ``http://127.0.0.1:8748``, or
+                ``unix:/run/st8/st8d.sock`` for a socket of this machine.
             token: What it knows this client by. It shows in no text or repr.
             namespace: The namespace that methods are about; ``default`` if blank.
             branch: The branch that methods are about; ``main`` if blank.
@@ -88,6 +91,9 @@ class Client:
             retries: How often a call that may be repeated is, at most.
             ca_file: PEM file of the authorities that may have signed the daemon's
                 certificate; the system's if None.
+            cert_file: PEM file of the certificate to show, for a daemon that asks for
+                one; None for none.
+            key_file: PEM file of its private key; None if ``cert_file`` has it.
 
         Raises:
             InvalidInput: The URL, the token or a name can't be right.
@@ -98,6 +104,8 @@ class Client:
             timeout_s=timeout_s,
             retries=retries,
             ca_file=None if ca_file is None else os.fspath(ca_file),
+            cert_file=None if cert_file is None else os.fspath(cert_file),
+            key_file=None if key_file is None else os.fspath(key_file),
         )
         self._scope = Scope.parse(namespace, branch)
 

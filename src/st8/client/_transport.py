@@ -34,6 +34,8 @@ class Transport:
         timeout_s: float | None,
         retries: int,
         ca_file: str | None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
     ) -> None:
         """Prepare; nothing is connected yet. See :class:`st8.Client`.
 
@@ -45,7 +47,13 @@ class Transport:
         if retries < 0:
             raise InvalidValue("retries", "must not be negative")
         self._address = Address.parse(url)
-        self._pool = Pool(self._address, token=token, ca_file=ca_file)
+        self._pool = Pool(
+            self._address,
+            token=token,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+        )
         self._timeout_s = timeout_s
         self._retries = retries
 

@@ -1,0 +1,186 @@
+"""The settings of st8d: the one table of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from st8.config.values import (
+    parse_audit_log,
+    parse_directory,
+    parse_file,
+    parse_limit,
+    parse_listen,
+    parse_one_of,
+    parse_token,
+)
+from st8.core.durations import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SETTINGS", "Setting"]
+
+
+class Setting(NamedTuple):
+    """One setting, as people write it.
+
+    Attributes:
+        name: The flag's, without dashes, and the file's.
+        default: What holds when nobody says anything, as they would write it.
+        metavar: What the help calls the value.
+        help: One line.
+        parse: Makes the value of its text; raises ValueError with a reason.
+        many: It may be given several times.
+        secret: It is never shown.
+        in_file: It may stand in the file.
+        reloaded: SIGHUP brings a new value into force.
+        needs: The setting without which this one would mean nothing.
+    """
+
+    name: str
+    default: str
+    metavar: str
+    help: str
+    parse: Callable[[str], Any]
+    many: bool = False
+    secret: bool = False
+    in_file: bool = True
+    reloaded: bool = False
+    needs: str = ""
+
+    @property
+    def variable(self) -> str:
+        """Where the environment says it."""
+        return "ST8D_" + self.name.upper().replace("-", "_")
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        "config",
+        "",
+        "FILE",
+        "settings, YAML: the flags' names with their values",
+        parse_file,
+        in_file=False,
+    ),
+    Setting(
+        "listen",
+        ":8748",
+        "ADDRESS",
+        "host and port, or unix:PATH; may be repeated",
+        parse_listen,
+        many=True,
+    ),
+    Setting("state-dir", ".st8d", "DIR", "where the state is kept", parse_directory),
+    Setting(
+        "token",
+        "",
+        "TOKEN",
+        "what clients must show; better given as a file or variable",
+        parse_token,
+        secret=True,
+        reloaded=True,
+    ),
+    Setting(
+        "token-file",
+        "",
+        "FILE",
+        "a file that holds the token",
+        parse_file,
+        reloaded=True,
+    ),
+    Setting(
+        "auth-config",
+        "",
+        "FILE",
+        "who may do what: tokens, certificates, JWTs, protected branches",
+        parse_file,
+        reloaded=True,
+    ),
+    Setting(
+        "audit-log",
+        "",
+        "FILE",
+        "who did what, JSON lines; - for standard output",
+        parse_audit_log,
+    ),
+    Setting(
+        "tls-cert",
+        "",
+        "FILE",
+        "certificate chain, PEM; turns TLS on",
+        parse_file,
+        reloaded=True,
+    ),
+    Setting(
+        "tls-key",
+        "",
+        "FILE",
+        "the certificate's private key, PEM",
+        parse_file,
+        reloaded=True,
+    ),
+    Setting(
+        "tls-client-ca",
+        "",
+        "FILE",
+        "who may have signed clients' certificates, and what they revoked, PEM",
+        parse_file,
+        reloaded=True,
+    ),
+    Setting(
+        "tls-client-auth",
+        "required",
+        "MODE",
+        "whether clients need a certificate: required or optional",
+        parse_one_of("required", "optional"),
+        reloaded=True,
+        needs="tls-client-ca",
+    ),
+    Setting(
+        "tls-min-version",
+        "1.2",
+        "VERSION",
+        "the oldest TLS that is spoken: 1.2 or 1.3",
+        parse_one_of("1.2", "1.3"),
+        reloaded=True,
+    ),
+    Setting(
+        "read-timeout", "30s", "DURATION", "the longest a request may take", parse_limit
+    ),
+    Setting(
+        "write-timeout",
+        "60s",
+        "DURATION",
+        "the longest an answer waits for a client that does not read",
+        parse_limit,
+    ),
+    Setting(
+        "idle-timeout",
+        "120s",
+        "DURATION",
+        "how long a connection waits for its next request",
+        parse_limit,
+    ),
+    Setting(
+        "shutdown-timeout",
+        "10s",
+        "DURATION",
+        "how long requests may go on after SIGTERM",
+        parse_duration,
+    ),
+    Setting(
+        "log-format",
+        "auto",
+        "FORMAT",
+        "text, json, or auto: text on a terminal, else json",
+        parse_one_of("auto", "text", "json"),
+    ),
+    Setting(
+        "log-level",
+        "info",
+        "LEVEL",
+        "debug, info, warning or error; requests are logged at info",
+        parse_one_of("debug", "info", "warning", "error"),
+    ),
+)

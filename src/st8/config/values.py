@@ -1,0 +1,149 @@
+"""From the text of one setting to its value; ValueError says why it can't be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from st8.config.settings import Address, TcpAddress, UnixAddress
+from st8.core.durations import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "MASK",
+    "parse_audit_log",
+    "parse_directory",
+    "parse_file",
+    "parse_limit",
+    "parse_listen",
+    "parse_one_of",
+    "parse_token",
+]
+
+MASK: Final = "***"
+"""What stands for a secret where settings are shown."""
+
+_PORT_MAX: Final = 65_535
+_SOCKET_PATH_BYTES_MAX: Final = 103  # macOS takes no more, Linux 107
+_SOCKET_MODE: Final = 0o660
+_MODE_MAX: Final = 0o777
+_UNIX: Final = "unix:"
+
+
+def parse_listen(text: str) -> Address:
+    """Return the address of ``:8748``, ``host:8748``, ``[::1]:8748``, ``unix:/path``.
+
+    The latter may end in ``,mode=0600``; its mode is 0660 otherwise.
+    """
+    if text.startswith(_UNIX):
+        return _parse_unix(text.removeprefix(_UNIX))
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(
+            f"{text!r} has no port; write :8748, 127.0.0.1:8748 or unix:/path"
+        )
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r} has too many colons; write [::1]:8748")
+    if not (port.isascii() and port.isdigit()) or int(port[:6]) > _PORT_MAX:
+        raise ValueError(f"{port!r} is not a port; it is a number up to {_PORT_MAX}")
+    try:
+        host.encode("idna")  # as the resolver will
+    except UnicodeError:
+        raise ValueError(f"{host!r} can't be the name of a host") from None
+    if "\0" in host:
+        raise ValueError(f"{host!r} can't be the name of a host")
+    return TcpAddress(host, int(port))
+
+
+def _parse_unix(text: str) -> UnixAddress:
+    """Return the address of what follows ``unix:``."""
+    path, comma, option = text.partition(",")
+    path = path.removeprefix("//") if path.startswith("///") else path
+    mode = _SOCKET_MODE
+    if comma:
+        name, _, digits = option.partition("=")
+        octal = digits.isascii() and digits.isdigit() and not set(digits) & {"8", "9"}
+        if name != "mode" or not octal or int(digits, 8) > _MODE_MAX:
+            raise ValueError(f"{option!r} is no mode; write unix:{path},mode=0660")
+        mode = int(digits, 8)
+    if not path:
+        raise ValueError("a socket needs a path; write unix:/run/st8/st8d.sock")
+    size = len(_path_bytes(path))
+    if size > _SOCKET_PATH_BYTES_MAX:
+        raise ValueError(
+            f"the path has {size} bytes, and that of a socket may have "
+            f"{_SOCKET_PATH_BYTES_MAX} at most; choose a shorter one"
+        )
+    return UnixAddress(Path(path), mode)
+
+
+def parse_limit(text: str) -> float:
+    """Return a duration that bounds something; 0 bounds nothing."""
+    return parse_duration(text) or float("inf")
+
+
+def parse_directory(text: str) -> Path:
+    """Return a path that is not empty."""
+    if not text:
+        raise ValueError("a directory is needed")
+    _path_bytes(text)
+    return Path(text)
+
+
+def parse_file(text: str) -> Path | None:
+    """Return a path, None for the empty default."""
+    _path_bytes(text)
+    return Path(text) if text else None
+
+
+def parse_audit_log(text: str) -> str | None:
+    """Return a path or ``-``, None for the empty default."""
+    _path_bytes(text)
+    return text or None
+
+
+def _path_bytes(text: str) -> bytes:
+    """Return a path as the system has it."""
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:
+        data = b"\0"
+    if b"\0" in data:
+        raise ValueError(f"{text!r} has characters that no path can have")
+    return data
+
+
+def parse_token(text: str) -> str | None:
+    """Return a token that a client can send, None for the empty default.
+
+    An empty token turns authentication off, as in the original. One of white space,
+    or with white space around it, is a mistake (a variable that was not set, a
+    file's line end) which no header could ever match: it is refused.
+    """
+    if not text:
+        return None
+    if text == MASK:
+        raise ValueError(
+            f"{MASK} stands for a secret that st8d config has masked; write the token"
+        )
+    if text != text.strip():
+        raise ValueError("the token is blank or has white space around it")
+    if not all("!" <= character <= "~" for character in text):
+        raise ValueError("the token has characters that no HTTP header can carry")
+    return text
+
+
+def parse_one_of(*names: str) -> Callable[[str], str]:
+    """Return a parser that takes one of ``names``."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is none of {', '.join(names)}")
+        return text
+
+    return parse

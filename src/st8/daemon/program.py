@@ -1,0 +1,193 @@
+"""The program ``st8d``: serves, checks its settings, or prints them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from st8.clock import SystemClock
+from st8.core.errors import St8Error
+from st8.daemon.parts import (
+    bind_all,
+    loop_factory,
+    make_app,
+    make_guards,
+    make_server,
+    make_tls,
+    open_audit_log,
+    start_logs,
+    tls_warnings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from st8.config import Command, Settings
+
+__all__ = ["main"]
+
+_log = logging.getLogger("st8d")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run st8d until a signal ends it; return its exit code.
+
+    0: it served and stopped, or printed what was asked for. 1: it could not start.
+    2: its settings can't be right.
+    """
+    from st8 import config  # noqa: PLC0415 - --local has no settings of st8d
+
+    try:
+        command, arguments = config.parse_command(
+            sys.argv[1:] if argv is None else argv
+        )
+        return _obey(command, arguments)
+    except config.Finished as text:
+        sys.stdout.write(f"{text}\n")
+        return 0
+    except config.UsageError as error:
+        return _complain(error.problems, 2)
+    except St8Error as error:
+        return _complain([error.detail], 1)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _obey(command: Command, arguments: Sequence[str]) -> int:
+    """Do what the command says; return the exit code."""
+    from st8 import config  # noqa: PLC0415 - see above
+
+    if command == "config":
+        sys.stdout.write(f"{config.show(arguments)}\n")
+        return 0
+    settings = config.load(arguments)
+    if command == "check-config":
+        return _check(settings)
+    return _run(settings, lambda: config.load(arguments))
+
+
+def _complain(sentences: Sequence[str], code: int) -> int:
+    """Say each of ``sentences`` on standard error; return ``code``."""
+    sys.stderr.write("".join(f"st8d: {sentence}\n" for sentence in sentences))
+    return code
+
+
+# --- serving --------------------------------------------------------------------
+
+
+def _run(settings: Settings, reread: Callable[[], Settings]) -> int:
+    """Open everything, serve, and close everything."""
+    from st8.daemon.credentials import Gate, read_token  # noqa: PLC0415 - --local
+    from st8.daemon.reloading import Reloadable  # noqa: PLC0415 - see above
+    from st8.daemon.running import Daemon, Serving, watch_signals  # noqa: PLC0415
+    from st8.engine.engine import Engine  # noqa: PLC0415 - see above
+    from st8.http.logs import Redactor  # noqa: PLC0415 - see above
+    from st8.store.open import open_store  # noqa: PLC0415 - see above
+
+    # Whoever has changed a file may say so while it is still being read.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with contextlib.ExitStack() as stack:
+        tls = make_tls(settings)
+        token = read_token(settings)
+        listeners = bind_all(settings, stack)
+        redactor = Redactor([token] if token else [])
+        access = start_logs(settings, redactor)
+        audit = open_audit_log(settings, stack)
+        gate = stack.enter_context(
+            contextlib.closing(Gate(settings, token, SystemClock()))
+        )
+        store = stack.enter_context(
+            contextlib.closing(open_store(f"sqlite:{settings.state_dir}"))
+        )
+        for warning in _warnings(settings):
+            _log.warning(warning)
+        engine = Engine(store, SystemClock())
+        stack.callback(engine.close)
+        app = make_app(engine, authoriser=gate, audit=audit)
+        stack.callback(app.close)
+        guards = make_guards(settings)
+        server = make_server(app, listeners, guards, tls=tls, access=access)
+        parts = Reloadable(reread, gate, server, audit, redactor)
+        daemon = Daemon(settings, Serving(app, listeners, store.name, parts))
+        stack.callback(daemon.watchdog.stop)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(daemon.serve())
+        watch_signals()
+    _log.info("st8d stopped")
+    return 0
+
+
+def _warnings(settings: Settings) -> list[str]:
+    """Return what should be known of the files that are good enough to serve with."""
+    from st8.http.tls import mode_warning  # noqa: PLC0415 - --local
+
+    found = tls_warnings(settings)
+    secret = [("token-file:", settings.token_file)]
+    secret += [("config: the file with the token", settings.token_config)]
+    secret += [("auth-config: the policy file", settings.auth_config)]
+    found += [
+        warning
+        for what, path in secret
+        if path is not None and (warning := mode_warning(what, path))
+    ]
+    return found
+
+
+# --- checking -------------------------------------------------------------------
+
+
+def _check(settings: Settings) -> int:
+    """Say whether st8d could start with ``settings``: all that is wrong with them.
+
+    Nothing is bound, opened or made; the policy's keys are asked for where it names
+    a URL.
+    """
+    problems: list[str] = []
+
+    def attempt(act: Callable[[], object]) -> None:
+        try:
+            act()
+        except St8Error as error:
+            problems.append(error.detail)
+
+    attempt(lambda: make_tls(settings))
+    attempt(lambda: _check_credentials(settings))
+    problems += _places(settings)
+    if problems:
+        return _complain(problems, 1)
+    for warning in _warnings(settings):
+        sys.stderr.write(f"st8d: warning: {warning}\n")
+    sys.stdout.write("configuration is good\n")
+    return 0
+
+
+def _check_credentials(settings: Settings) -> None:
+    """Read the token and the policy.
+
+    Raises:
+        InvalidInput: One of them is not right.
+    """
+    from st8.daemon.credentials import Gate, read_token  # noqa: PLC0415 - --local
+
+    Gate(settings, read_token(settings), SystemClock()).close()
+
+
+def _places(settings: Settings) -> list[str]:
+    """Return which files could not be made where the settings want them."""
+    found: list[str] = []
+    audit = settings.audit_log
+    if audit not in {None, "-"}:
+        path = Path(str(audit))
+        if path.is_dir() or not os.access(
+            path if path.exists() else path.parent, os.W_OK
+        ):
+            found.append(f"audit-log: can't write {path}")
+    if settings.state_dir.exists() and not settings.state_dir.is_dir():
+        found.append(f"state-dir: {settings.state_dir} is no directory")
+    return found
