@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from st8.cli.config_file import KNOWN, default_path, load
+from st8.cli.config_file import KNOWN, TOP, default_path, load
 from st8.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -27,22 +27,25 @@ def test_all_settings(tmp_path: Path) -> None:
         "  url: http://st8d.internal:8748 # comment\n"
         '  token: "0123 "\n'
         "  ca_file: /etc/ca.pem\n"
+        "  cert_file: /etc/me.pem\n"
+        "  key_file: /etc/me.key\n"
         "  dir: /srv/st8\n"
         "  timeout: 1m30s\n"
         "defaults: {namespace: payments/prod, branch: null}\n"
     )
 
-    assert (
-        str(path),
-        {
-            "server.url": "http://st8d.internal:8748",
-            "server.token": "0123 ",
-            "server.ca_file": "/etc/ca.pem",
-            "server.dir": "/srv/st8",
-            "server.timeout": "1m30s",
-            "defaults.namespace": "payments/prod",
-        },
-    ) == load(str(path))
+    file = load(str(path))
+    assert (str(path), TOP) == (file.path, file.current)
+    assert {
+        "server.url": "http://st8d.internal:8748",
+        "server.token": "0123 ",
+        "server.ca_file": "/etc/ca.pem",
+        "server.cert_file": "/etc/me.pem",
+        "server.key_file": "/etc/me.key",
+        "server.dir": "/srv/st8",
+        "server.timeout": "1m30s",
+        "defaults.namespace": "payments/prod",
+    } == file.settings()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_nothing_set(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text)
 
-    assert {} == load(str(path))[1]
+    assert {TOP: {}} == load(str(path)).contexts
 
 
 def test_home(st8ctl: St8ctl) -> None:
@@ -63,7 +66,7 @@ def test_home(st8ctl: St8ctl) -> None:
     assert {
         "server.dir": str(st8ctl.home / ".st8"),
         "server.ca_file": str(st8ctl.home / "ca.pem"),
-    } == load(None)[1]
+    } == load(None).settings()
     assert load(None) == load("~/.config/st8ctl/config.yaml")
     assert str(path) == default_path()
 
@@ -107,13 +110,26 @@ def test_default_place(
         ("url: x\n",
          ", line 1: the file has no setting 'url'; it belongs under 'server'"),
         ("server:\n  zzz: x\n",
-         (", line 2: server has no setting 'zzz'; known are url, token, ca_file, dir, "
-         "timeout")),
+         (", line 2: server has no setting 'zzz'; known are url, token, token_file, "
+         "ca_file, cert_file, key_file, dir, timeout")),
         ("server:\n  url: a\n  url: b\n", ", line 3: 'url' is there twice"),
         ("server:\n  url: [a]\n", ", line 2: server.url must be a text"),
         ("server:\n  ? [a]\n  : b\n", ", line 2: server has no setting '?'; known"),
         ("- a\n", ", line 1: the file must hold names with values"),
         ("server: http://x\n", ", line 1: server must hold names with values"),
+        ("current: prod\n", ", line 1: no context 'prod' is there; known are default"),
+        ("contexts: {prod: {}}\ncurrent: prd\n",
+         ", line 2: no context 'prd' is there; did you mean 'prod'?"),
+        ("contexts: {default: {}}\n",
+         (", line 1: context 'default' is what stands at the top of the file; choose "
+         "another")),
+        ("contexts: {' ': {}}\n", ", line 1: context ' ' is no name; choose another with"),
+        ("contexts: {prod: {servers: {}}}\n",
+         ", line 1: context 'prod' has no setting 'servers'; did you mean 'server'?"),
+        ("contexts: [prod]\n", ", line 1: contexts must hold names with values"),
+        ("server:\n  token: a\n  token_file: b\n",
+         (", line 1: server.token and server.token_file can't be used together; remove "
+         "one")),
         ("a: b: c\n", ", line 1: mapping values are not allowed"),
         ("server: {url: x\n", ", line 2: did not find expected"),
         ("a\0b", ": is no YAML"),
@@ -166,7 +182,7 @@ def test_any_file(tmp_path: Path, text: str | bytes) -> None:
     path = tmp_path / "any.yaml"
     path.write_bytes(text.encode("utf-8", "replace") if isinstance(text, str) else text)
     try:
-        found = load(str(path))[1]
+        found = load(str(path)).settings()
     except InvalidInput as error:
         assert error.detail.startswith("configuration file ")  # noqa: PT017
     else:

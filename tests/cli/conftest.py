@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from st8.cli.flags import VARIABLES
 from st8.testing.clock import FakeClock
 from st8.testing.server import running_server
 from tests.cli.st8ctl import St8ctl
@@ -27,7 +28,8 @@ def st8ctl(
     home.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("XDG_CONFIG_HOME", *VARIABLES):
+        monkeypatch.delenv(name, raising=False)
     clock = FakeClock()
     with running_server(clock=clock) as server:
         yield St8ctl(server.url, folder, home, clock, capsysbinary)

@@ -31,7 +31,7 @@ def test_on_nothing(st8ctl: St8ctl) -> None:
     assert (
         0,
         (
-            "Diff from revision 0 to 0\n"
+            "Diff from revision 0 to these files\n"
             "\n"
             "--- /dev/null\n"
             "+++ config.json\n"
@@ -50,7 +50,7 @@ def test_files(applied: St8ctl) -> None:
     assert (
         0,
         (
-            "Diff from revision 2 to 2\n"
+            "Diff from revision 2 to what is given\n"
             "\n"
             "--- config.json\n"
             "+++ config.json\n"
@@ -107,7 +107,9 @@ def test_files_over_a_revision(applied: St8ctl) -> None:
     for picked in (["--revision", "1"], ["--checkpoint", "first"]):
         code, out, _ = applied("diff", "config.json", *picked)
         assert 0 == code
-        assert out.startswith("Diff from revision 1 to 1\n\n--- config.json\n")
+        assert out.startswith(
+            "Diff from revision 1 to these files\n\n--- config.json\n"
+        )
         assert '-  "timeout": 30\n+  "timeout": 3000\n' in out
 
 

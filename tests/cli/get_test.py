@@ -16,7 +16,7 @@ def applied(st8ctl: St8ctl) -> St8ctl:
     st8ctl("apply", "-v", "b=1", "-v", "a/b=no newline")
     st8ctl("apply", "-v", "b=2")
     st8ctl("checkpoint", "good")
-    st8ctl("apply", "-v", "b=3", "-v", "é=x", "--delete", "a/b")
+    st8ctl("apply", "-v", "b=3", "-v", "é=x", "--delete", "a/b", "--yes")
     return st8ctl
 
 
@@ -65,7 +65,7 @@ def test_what_is_not_there(applied: St8ctl) -> None:
 
 def test_empty_state(applied: St8ctl) -> None:
     """A state whose documents were all deleted is a state without keys."""
-    applied("apply", "--delete", "b", "--delete", "é")
+    applied("apply", "--delete", "b", "--delete", "é", "-y")
 
     assert (0, "revision: 4\n", "") == applied("get")
 
@@ -84,11 +84,16 @@ def test_many_keys(st8ctl: St8ctl) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["a", "b"], "Got unexpected extra argument (b)"),
+        (["a", "--prefix", "b"], "KEY and --prefix can't be used together"),
+        (["a", "--keys"], "--keys and KEY can't be used together"),
+        (["--out", "x", "--keys"], "--keys and --out can't be used together"),
+        (["--force"], "--force is for --out DIR"),
+        (["--at", "2h", "--checkpoint", "c"],
+         "--checkpoint and --at can't be used together"),
         (["--revision", "1", "--checkpoint", "c"],
          "--revision and --checkpoint can't be used together"),
         (["--revision", "one"], "Invalid value for '--revision': 'one' is not a valid"),
-        (["--revison", "1"], "No such option: --revison Did you mean --revision?"),
+        (["--revison", "1"], "there is no flag '--revison', did you mean '--revision'?"),
     ],
 )  # fmt: skip
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:

@@ -56,6 +56,101 @@ def test_part_of_it(applied: St8ctl, args: list[str], expected: str) -> None:
     assert (0, expected, "") == applied("log", *args)
 
 
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--", "a"], THIRD + SECOND + FIRST),
+        (["b/c"], THIRD + SECOND),
+        (["b/"], THIRD + SECOND),
+        (["a", "b/c", "b/"], THIRD + SECOND + FIRST),
+        (["b/c", "a", "--limit", "1"], THIRD),
+        (["a", "b/c", "--author", "me"], SECOND),
+        (["--since", "2026-01-01"], THIRD + SECOND + FIRST),
+        (["--until", "2025-12-31"], ""),
+        (["--until", "2026-01-01"], THIRD + SECOND + FIRST),
+        (["--until", "2026-01-01T00:03:00Z", "--limit", "1"], SECOND),
+    ],
+)
+def test_keys_and_days(applied: St8ctl, args: list[str], expected: str) -> None:
+    """Keys are named as arguments, several at once; times may be days."""
+    assert (0, expected, "") == applied("log", *args)
+
+
+def test_keys_that_nothing_touched(applied: St8ctl) -> None:
+    """Who takes a branch for a key is told, beside an empty log."""
+    assert (
+        0,
+        "",
+        "no revision touched these keys; a branch is named by --branch\n",
+    ) == applied("log", "test")
+
+
+def test_patch(applied: St8ctl) -> None:
+    """With --patch, each line has its diff below it."""
+    diff = (
+        "\n--- a\n+++ a\n@@ -1 +1 @@\n-2\n\\ No newline at end of file\n+1\n"
+        "\\ No newline at end of file\n\n--- b/c\n+++ /dev/null\n@@ -1 +0,0 @@\n-2\n"
+        "\\ No newline at end of file\n\n"
+    )
+    assert (0, THIRD + diff, "") == applied("log", "-p", "--limit", "1")
+
+
+def test_patch_of_many(st8ctl: St8ctl) -> None:
+    """Diffs are read in small pages; all of them come."""
+    for n in range(23):
+        st8ctl("apply", "-v", f"a={n}\n")
+
+    out = st8ctl("log", "--patch", "--limit", "21").out
+    assert [f"+{n}" for n in range(22, 1, -1)] == [
+        line for line in out.splitlines() if line[:1] == "+" and line[:2] != "++"
+    ]
+
+
+def test_graph(applied: St8ctl) -> None:
+    """All branches are shown, with their names and those of checkpoints."""
+    applied("branch", "create", "test", "--revision", "1")
+    applied("--branch", "test", "apply", "-v", "x=1", "-m", "tried\nlong")
+    applied("checkpoint", "good")
+    at = "2026-01-01T00:0"
+    expected = (
+        f"* 4 {at}3:00Z (test) tried\n"
+        f"| * 3 {at}3:00Z (main, checkpoint good) rollback\n"
+        f'| * 2 {at}1:30Z longer "timeout"\n'
+        "|/\n"
+        f"* 1 {at}0:00Z apply\n"
+    )
+
+    assert (0, expected, "") == applied("log", "--graph")
+    assert (0, expected, "") == applied("log", "--graph", "--branch", "test")
+    assert expected.splitlines()[:2] == (
+        applied("log", "--graph", "--limit", "2").out.splitlines()
+    )
+
+
+def test_graph_with_patches(applied: St8ctl) -> None:
+    """Diffs stand beside the lines of the graph."""
+    applied("branch", "create", "test", "--revision", "1")
+    applied("--branch", "test", "apply", "-v", "x=1\n")
+    lines = applied("log", "--graph", "--patch").out.splitlines()
+
+    assert ["|", "| --- /dev/null", "| +++ x", "| @@ -0,0 +1 @@", "| +1", "|"] == (
+        lines[1:7]
+    )
+    assert "| * 3 " == lines[7][:6]
+    assert "| | --- a" == lines[9]
+
+
+def test_graph_that_was_collected(applied: St8ctl) -> None:
+    """Where garbage collection cut the graph, a note says so."""
+    applied("gc", "--keep", "1")
+
+    assert (
+        0,
+        "* 3 2026-01-01T00:03:00Z (main) rollback\n",
+        "revision 2 and older were removed by garbage collection\n",
+    ) == applied("log", "--graph")
+
+
 def test_beyond_a_page(st8ctl: St8ctl) -> None:
     """More revisions than a page holds are shown, if so many are asked for."""
     for n in range(25):
@@ -112,11 +207,14 @@ def test_mistyped_scope(applied: St8ctl) -> None:
 @pytest.mark.parametrize(
     ("code", "args", "message"),
     [
-        (2, ["main"], "Got unexpected extra argument (main)"),
+        (2, ["a", "--key", "b"], "KEY can't be used together with --key or --pref"),
+        (2, ["--graph", "a"], "--graph shows all branches as they are; of the filt"),
+        (2, ["--graph", "--since", "1h"], "--graph shows all branches as they are"),
         (2, ["--limit", "0"], "Invalid value for '--limit': 0 is not in the range"),
         (2, ["--limit", "x"], "Invalid value for '--limit': 'x' is not a valid int"),
         (2, ["--key", "a", "--prefix", "b"], "--key and --prefix can't be used togeth"),
-        (7, ["--since", "yesterday"], "since: 'yesterday' is not an RFC 3339 time"),
+        (7, ["--since", "yesterday"], "--since: 'yesterday' is no time; write it like"),
+        (7, ["--until", "2026-02-30"], "until: '2026-02-30T23:59:59.999999999Z' is n"),
     ],
 )
 def test_wrong_usage(st8ctl: St8ctl, code: int, args: list[str], message: str) -> None:

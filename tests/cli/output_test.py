@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from st8.cli.output import escaped, quoted
+from st8.cli.output import colored, escaped, paint, quoted
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,36 @@ def test_one_line(text: str) -> None:
         assert [shown] == (shown.splitlines() or [""])
         assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in shown)
         assert shown == shown.encode().decode()
+
+
+class Terminal(io.StringIO):
+    """A standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return that it is one."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environment", "expected"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"NO_COLOR": "0"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_colour(
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    environment: dict[str, str],
+    expected: bool,
+) -> None:
+    """Colour is for terminals, unless NO_COLOR or TERM=dumb says not."""
+    for name, value in {"TERM": "xterm", "NO_COLOR": "", **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", Terminal() if terminal else io.StringIO())
+
+    assert expected == colored()
+    assert ("\x1b[31mx\x1b[0m" if expected else "x") == paint("x", "red")

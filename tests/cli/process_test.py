@@ -46,6 +46,12 @@ def test_ends(st8ctl: St8ctl) -> None:
     assert (3, b"") == (done.returncode, done.stdout)
     assert 0 == run("--version").returncode
     assert 2 == run("nonsense").returncode
+    done = run("--server", "http://127.0.0.1:9", "status")
+    assert (6, b"error: can't reach", b"server      http://127.0.0.1:9 ") == (
+        done.returncode,
+        done.stderr[:18],
+        done.stdout[:31],
+    )
 
 
 def test_reader_that_goes_away(st8ctl: St8ctl) -> None:
@@ -126,13 +132,17 @@ def on_terminal(*args: str) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
-def test_contents_on_a_terminal(st8ctl: St8ctl) -> None:
+def test_contents_on_a_terminal(
+    st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a terminal a diff can't drive it; in a pipe it is what `patch` needs."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("PAGER", "cat")
     st8ctl("apply", "-v", "k=\x1b[31m\tred\r\n")
     args = ["--server", st8ctl.url, "diff", "--delete", "k"]
 
     assert (
-        "Diff from revision 1 to 1\n\n--- k\n+++ /dev/null\n@@ -1 +0,0 @@\n"
+        "Diff from revision 1 to what is given\n\n--- k\n+++ /dev/null\n@@ -1 +0,0 @@\n"
         "-\\x1b[31m\tred\\r\n"
     ) == on_terminal(*args).replace("        ", "\t")
     assert b"\n-\x1b[31m\tred\r\n" in run(*args).stdout

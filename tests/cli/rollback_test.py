@@ -15,7 +15,7 @@ def applied(st8ctl: St8ctl) -> St8ctl:
     """Two revisions, the first with a checkpoint."""
     st8ctl("apply", "-v", "a=1", "-v", "b=1")
     st8ctl("checkpoint", "good")
-    st8ctl("apply", "-v", "a=2", "-v", "c=2", "--delete", "b")
+    st8ctl("apply", "-v", "a=2", "-v", "c=2", "--delete", "b", "--yes")
     return st8ctl
 
 

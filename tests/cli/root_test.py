@@ -37,7 +37,7 @@ def test_help_of_a_command(st8ctl: St8ctl) -> None:
     """Each command explains itself, asked in any of the usual ways."""
     _, out, _ = st8ctl.bare("get", "--help")
 
-    assert "Usage: st8ctl get [OPTIONS] [KEY]" == out.splitlines()[0]
+    assert "Usage: st8ctl get [OPTIONS] [KEY]..." == out.splitlines()[0]
     assert "--revision N" in out
     assert "Global flags:" in out
     assert (0, out, "") == st8ctl.bare("help", "get")
@@ -73,11 +73,14 @@ def test_table_of_commands() -> None:
     [
         (["nonsense"], "'st8ctl' has no command 'nonsense'; see 'st8ctl --help'"),
         (["aply", "x"], "'st8ctl' has no command 'aply', did you mean 'apply'?; see"),
-        (["get", "--nonsense"], "No such option: --nonsense; see 'st8ctl get --help'"),
-        (["--nonsense", "get"], "No such option: --nonsense; see"),
+        (
+            ["get", "--nonsense"],
+            "there is no flag '--nonsense'; see 'st8ctl get --help'",
+        ),
+        (["--nonsense", "get"], "there is no flag '--nonsense'; see"),
         (
             ["--tokn", "s3cret", "get"],
-            "No such option: --tokn Did you mean --token?; s",
+            "there is no flag '--tokn', did you mean '--token'?; see",
         ),
         (["get", "--server"], "Option '--server' requires an argument"),
         (["\x1b[31m"], "'st8ctl' has no command '\\x1b[31m'; see"),
@@ -112,7 +115,7 @@ def test_unreachable(st8ctl: St8ctl) -> None:
         "",
         (
             "error: can't reach http://127.0.0.1:9: connection refused; check the "
-            "address, and that st8d runs there\n"
+            "address, and that st8d runs there; `st8d` starts one, --local needs none\n"
         ),
     ) == st8ctl.bare("--server", "http://127.0.0.1:9", "get")
 

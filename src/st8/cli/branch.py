@@ -9,9 +9,11 @@ import click
 from st8.cli import output
 from st8.cli.command import Group, command
 from st8.cli.options import only_one, pick_options
+from st8.cli.render import listing, plain, record
 
 if TYPE_CHECKING:
     from st8.cli.flags import Flags
+    from st8.client import Branch
 
 __all__ = ["COMMAND"]
 
@@ -24,12 +26,12 @@ COMMAND = Group(
 def show(flags: Flags) -> None:
     """List the branches of the namespace; a star marks the current one."""
     with flags.connect() as client:
-        for found in client.branches():
-            star = " *" if found.current else ""
-            output.write(
-                f"{output.escaped(found.name)} head={found.head} base={found.base}"
-                f"{star}\n"
-            )
+        listing(flags, "branches", client.branches(), value=plain, text=_line)
+
+
+def _line(found: Branch) -> str:
+    star = " *" if found.current else ""
+    return f"{output.escaped(found.name)} head={found.head} base={found.base}{star}\n"
 
 
 @command("create")
@@ -45,8 +47,12 @@ def create(
     only_one(revision=revision, checkpoint=checkpoint)
     with flags.connect() as client:
         made = client.create_branch(name, revision=revision, checkpoint=checkpoint)
-    output.write(
-        f"Created branch {output.escaped(made.name)} at revision {made.head}.\n"
+    record(
+        flags,
+        plain(made),
+        lambda: (
+            f"Created branch {output.escaped(made.name)} at revision {made.head}.\n"
+        ),
     )
 
 
@@ -62,7 +68,7 @@ def delete(flags: Flags, name: str, expect_revision: int | None) -> None:
     """Delete a branch; checkpoints keep what they name."""
     with flags.connect() as client:
         client.delete_branch(name, expect_revision=expect_revision)
-    output.write(f"Deleted branch {output.escaped(name)}\n")
+    record(flags, {"deleted": name}, lambda: f"Deleted branch {output.escaped(name)}\n")
 
 
 for subcommand in (show, create, delete):

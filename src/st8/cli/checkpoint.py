@@ -1,4 +1,4 @@
-"""``st8ctl checkpoint``: name a revision; list and delete names."""
+"""``st8ctl checkpoint``: name a revision; list, show and delete names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import click
 
 from st8.cli import output
 from st8.cli.command import Group, command
+from st8.cli.render import listing, plain, record
 
 if TYPE_CHECKING:
     from st8.cli.flags import Flags
+    from st8.client import Checkpoint
 
 __all__ = ["COMMAND"]
 
@@ -24,41 +26,58 @@ COMMAND = Group(
 
 @command("create")
 @click.argument("name")
+@click.option(
+    "--revision",
+    metavar="N",
+    type=int,
+    help="Name revision N; -1 is the one before the head.",
+)
 @click.option("--description", metavar="TEXT", default="", help="What it is good for.")
 @click.option("--author", metavar="NAME", default="", help="Who makes it.")
 @click.option("--replace", is_flag=True, help="Move it if it exists.")
 def create(
-    flags: Flags, name: str, description: str, author: str, replace: bool
+    flags: Flags,
+    name: str,
+    revision: int | None,
+    description: str,
+    author: str,
+    replace: bool,
 ) -> None:
-    """Name the head revision of the branch."""
+    """Name the head revision of the branch, or another one of it."""
     with flags.connect() as client:
         made = client.create_checkpoint(
-            name, description=description, author=author, replace=replace
+            name,
+            revision=revision,
+            description=description,
+            author=author,
+            replace=replace,
         )
-    output.write(
-        f"Checkpoint {output.escaped(made.name)} -> revision {made.revision}\n"
+    record(
+        flags,
+        plain(made),
+        lambda: f"Checkpoint {output.escaped(made.name)} -> revision {made.revision}\n",
     )
 
 
 @command("list")
-def show(flags: Flags) -> None:
+def list_all(flags: Flags) -> None:
     """List the checkpoints of the namespace."""
     with flags.connect() as client:
-        empty = True
-        for found in client.checkpoints():
-            empty = False
-            about = (
-                f" description={output.quoted(found.description)}"
-                if found.description
-                else ""
-            )
-            output.write(
-                f"{output.escaped(found.name)} revision={found.revision} "
-                f"branch={output.escaped(found.branch)}{about}\n"
-            )
-        if empty:
+        count = listing(
+            flags, "checkpoints", client.checkpoints(), value=plain, text=_line
+        )
+        if not count:
             # A namespace that nobody has used may be mistyped; this says so.
             next(client.branches(), None)
+
+
+@command("show")
+@click.argument("name")
+def show(flags: Flags, name: str) -> None:
+    """Show what a checkpoint names, who made it, and what it is good for."""
+    with flags.connect() as client:
+        found = client.checkpoint(name)
+    record(flags, plain(found), lambda: _page(found))
 
 
 @command("delete")
@@ -67,8 +86,37 @@ def delete(flags: Flags, name: str) -> None:
     """Delete a checkpoint; the revision that it names stays."""
     with flags.connect() as client:
         client.delete_checkpoint(name)
-    output.write(f"Deleted checkpoint {output.escaped(name)}\n")
+    record(
+        flags,
+        {"deleted": name},
+        lambda: f"Deleted checkpoint {output.escaped(name)}\n",
+    )
 
 
-for subcommand in (create, show, delete):
+def _line(found: Checkpoint) -> str:
+    about = found.description
+    description = f" description={output.quoted(about)}" if about else ""
+    return (
+        f"{output.escaped(found.name)} revision={found.revision} "
+        f"branch={output.escaped(found.branch)}{description}\n"
+    )
+
+
+def _page(found: Checkpoint) -> str:
+    rows = [
+        ("revision", str(found.revision)),
+        ("branch", output.escaped(found.branch)),
+        ("author", output.escaped(found.author)),
+        ("date", found.created_at),
+    ]
+    head = output.paint(f"checkpoint {output.escaped(found.name)}", "yellow")
+    body = "".join(f"{name:<8} {value}\n" for name, value in rows if value)
+    about = "".join(
+        f"    {output.escaped(line)}".rstrip() + "\n"
+        for line in found.description.splitlines()
+    )
+    return f"{head}\n{body}" + (f"\n{about}" if about else "")
+
+
+for subcommand in (create, list_all, show, delete):
     COMMAND.add_command(subcommand)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import click
 
 from st8.cli import output
-from st8.cli.flags import GLOBAL_OPTIONS
+from st8.cli.flags import global_options_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,32 @@ if TYPE_CHECKING:
 __all__ = ["FLAGS_WITHOUT_VALUE", "Command", "Group", "LazyGroup", "command"]
 
 FLAGS_WITHOUT_VALUE: Final = frozenset(
-    {"-h", "--help", "--version", "--local", "--dry-run", "--replace"}
+    {
+        "-h",
+        "--help",
+        "--version",
+        "--local",
+        "--no-pager",
+        "--dry-run",
+        "--replace",
+        "-R",
+        "--recursive",
+        "--hidden",
+        "--prune",
+        "--no-validate",
+        "-y",
+        "--yes",
+        "--stat",
+        "--name-only",
+        "--exit-code",
+        "--keys",
+        "-p",
+        "--patch",
+        "--graph",
+        "--client",
+        "--force",
+        "--show-secrets",
+    }
 )
 """Every flag of every command that takes no value: a word behind any other flag is
 its value, not the name of a subcommand. A test keeps it complete."""
@@ -36,13 +61,13 @@ class _WithGlobalFlags(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own parameters, then the global flags, then ``--help``."""
         *own, help_option = super().get_params(ctx)
-        return [*own, *GLOBAL_OPTIONS, help_option]
+        return [*own, *_global_options(self), help_option]
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
         """Write its own options, and the global flags after them."""
-        global_flags: list[click.Parameter] = list(GLOBAL_OPTIONS)
+        global_flags: list[click.Parameter] = list(_global_options(self))
         own = [p for p in self.get_params(ctx) if p not in global_flags]
         for title, params in (("Options", own), ("Global flags", global_flags)):
             rows = [row for p in params if (row := p.get_help_record(ctx))]
@@ -56,7 +81,7 @@ class Command(_WithGlobalFlags):
 
 
 def command(
-    name: str, **settings: object
+    name: str, cls: type[Command] = Command, **settings: object
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Return the decorator that makes a function the command of that name.
 
@@ -64,7 +89,7 @@ def command(
     """
     decorate = click.command(
         name,
-        cls=Command,
+        cls=cls,
         context_settings=_SETTINGS,
         **settings,
     )
@@ -197,6 +222,11 @@ class LazyGroup(Group):
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(n, line) for n, (_, line) in self.modules.items()])
+
+
+def _global_options(command: click.Command) -> list[click.Option]:
+    """Return the global flags that a command takes."""
+    return global_options_beside({name for p in command.params for name in p.opts})
 
 
 def _first_word(args: Sequence[str]) -> int | None:

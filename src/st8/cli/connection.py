@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from st8.client import Client
+from st8.client._retry import RETRIES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from st8.cli.flags import Settings
 
-__all__ = ["connect"]
+__all__ = ["connect", "make_client"]
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def connect(settings: Settings) -> Generator[Client]:
         St8Error: The settings can't be right, or the state directory is in use.
     """
     if settings.url is not None:
-        with _client(settings, settings.url, settings.token) as client:
+        with make_client(settings, settings.url) as client:
             yield client
         return
     from pathlib import Path
@@ -38,17 +39,30 @@ def connect(settings: Settings) -> Generator[Client]:
     state_dir = Path(os.path.expanduser(settings.state_dir))
     with (
         serve_in_thread(state_dir, token=token) as url,
-        _client(settings, url, token) as client,
+        make_client(settings._replace(token=token), url) as client,
     ):
         yield client
 
 
-def _client(settings: Settings, url: str, token: str | None) -> Client:
+def make_client(settings: Settings, url: str, *, retries: int = RETRIES) -> Client:
+    """Return the client of the daemon at ``url``.
+
+    Args:
+        settings: What else is in force.
+        url: Where it is.
+        retries: How often a call that may be repeated is, at most.
+
+    Raises:
+        InvalidInput: The settings can't be right.
+    """
     return Client(
         url,
-        token=token,
+        token=settings.token,
         namespace=settings.namespace,
         branch=settings.branch,
         timeout_s=settings.timeout_s,
+        retries=retries,
         ca_file=settings.ca_file,
+        cert_file=settings.cert_file,
+        key_file=settings.key_file,
     )

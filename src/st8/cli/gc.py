@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from st8.cli import output
 from st8.cli.command import command
+from st8.cli.render import plain, record
 
 if TYPE_CHECKING:
     from st8.cli.flags import Flags
@@ -39,7 +39,7 @@ def gc(flags: Flags, keep: int) -> None:
             namespace=flags.namespace or None,
             timeout_s=settings.timeout_s if flags.timeout else None,
         )
-    output.write(f"pruned={done.revisions}\n")
+    record(flags, plain(done), lambda: f"pruned={done.revisions}\n")
 
 
 COMMAND = gc

@@ -3,7 +3,8 @@
 Data leave as UTF-8 bytes whatever the terminal's encoding. Texts that came from
 somewhere else (keys, messages, names) are written with their control characters
 escaped, so that none can drive a terminal; contents of documents are written as
-they are, as that is what ``get`` and ``diff`` are for.
+they are, as that is what ``get`` and ``diff`` are for. Colour is for terminals alone:
+``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` turn it off.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "change_lines",
+    "colored",
     "complain",
     "discard",
     "escaped",
     "flush",
     "note",
+    "note_lines",
     "on_terminal",
+    "paint",
     "quoted",
     "reset_text",
+    "shown_content",
     "write",
     "write_bytes",
     "write_content",
@@ -43,6 +48,16 @@ _ESCAPED = f"[{_UNSAFE}]"
 _ESCAPED_CONTENT = f"(?![\t\n])[{_UNSAFE}]"
 _QUOTED = f'["\\\\{_UNSAFE}]'
 _BYTE_MAX = 0xFF
+_STYLES = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "magenta": "35",
+    "cyan": "36",
+}
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
@@ -65,7 +80,12 @@ def write_content(text: str) -> None:
 
     There, what could drive it is escaped, tabs and line ends apart.
     """
-    write(re.sub(_ESCAPED_CONTENT, _escape, text) if on_terminal() else text)
+    write(shown_content(text) if on_terminal() else text)
+
+
+def shown_content(text: str) -> str:
+    """Return contents of documents as a terminal may show them; lines stay lines."""
+    return re.sub(_ESCAPED_CONTENT, _escape, text)
 
 
 def flush() -> None:
@@ -102,6 +122,38 @@ def note(message: str) -> None:
             sys.stderr.flush()
     except OSError:
         pass
+
+
+def note_lines(text: str) -> None:
+    """Write lines to standard error as they are, for somebody to look at.
+
+    Contents of documents go through :func:`shown_content` first.
+    """
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+    except OSError:
+        pass
+
+
+def colored() -> bool:
+    """Return whether what is written may be in colour."""
+    return (
+        on_terminal()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
+def paint(text: str, style: str) -> str:
+    """Return ``text`` in a colour, or in bold, where that may be; else as it is.
+
+    Args:
+        text: A part of a line, without what could drive a terminal.
+        style: A name such as ``red`` or ``bold``.
+    """
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if colored() else text
 
 
 def on_terminal() -> bool:

@@ -8,16 +8,17 @@ the library's results.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from st8.cli import output
+from st8.core.documents import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from st8.cli.flags import Flags
 
-__all__ = ["listing", "plain", "record"]
+__all__ = ["listing", "mapping", "plain", "record"]
 
 T = TypeVar("T")
 
@@ -84,17 +85,58 @@ def listing(
     return count
 
 
+def mapping(
+    flags: Flags,
+    name: str,
+    items: Iterable[tuple[str, str]],
+    *,
+    head: Mapping[str, Any],
+) -> int:
+    """Write texts by name for programs, one by one, and return how many.
+
+    Args:
+        flags: Say the format; not for text.
+        name: The field that programs find them in.
+        items: Pairs of name and text.
+        head: Fields that programs find before them.
+    """
+    count = 0
+    if flags.output == "json":
+        opening = "".join(f"  {_json(k)}: {_json(v)},\n" for k, v in head.items())
+        separator = "{\n" + opening + f"  {_json(name)}: {{"
+        for key, text in items:
+            count += 1
+            output.write(f"{separator}\n    {_json(key)}: {_json(text)}")
+            separator = ","
+        output.write("\n  }\n}\n" if count else separator + "}\n}\n")
+    else:
+        output.write(_yaml(head))
+        for key, text in items:
+            lines = _yaml({name: {str(key): text}})
+            output.write(lines.partition("\n")[2] if count else lines)
+            count += 1
+        output.write("" if count else _yaml({name: {}}))
+    return count
+
+
 def plain(value: Any) -> Any:
     """Return a result of the library as what :func:`record` takes."""
+    whole: object = value  # cast from, as isinstance tells nothing of the members
     if isinstance(value, tuple):
-        names = getattr(value, "_fields", None)
+        items = cast("tuple[Any, ...]", whole)
+        names: tuple[str, ...] | None = getattr(items, "_fields", None)
         if names is None:
-            return [plain(item) for item in value]
-        return {name: plain(getattr(value, name)) for name in names}
+            return [plain(item) for item in items]
+        pairs = list(zip(names, items, strict=True))
+        if names == Change._fields:
+            # What is not there, or was not asked for, is left out as on the wire.
+            pairs = [(name, item) for name, item in pairs if item is not None]
+        return {name: plain(item) for name, item in pairs}
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        entries = cast("dict[Any, Any]", whole)
+        return {str(name): plain(item) for name, item in entries.items()}
     if isinstance(value, list):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast("list[Any]", whole)]
     return str(value) if isinstance(value, str) else value
 
 

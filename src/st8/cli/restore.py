@@ -9,6 +9,7 @@ import click
 from st8.cli import output
 from st8.cli.command import command
 from st8.cli.options import only_one, pick_options, write_options
+from st8.cli.render import plain, record
 
 if TYPE_CHECKING:
     from st8.cli.flags import Flags
@@ -51,7 +52,7 @@ def restore(
             expect_revision=expect_revision,
             dry_run=dry_run,
         )
-    output.write(output.reset_text("Restored into", done))
+    record(flags, plain(done), lambda: output.reset_text("Restored into", done))
 
 
 COMMAND = restore
