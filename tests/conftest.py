@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres.fixtures import postgres
+
+__all__ = ["postgres"]
+
 pytest.register_assert_rewrite("st8.testing.contract", "st8.testing.contract_parts")
 
 # No test is judged by its time, and a loaded machine is no defect.

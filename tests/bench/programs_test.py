@@ -87,10 +87,12 @@ def test_load_measures_every_server(tmp_path: Path) -> None:
 def test_command_line_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """St8ctl reads a document from a running daemon."""
+    """St8ctl reads and applies against a running daemon, a directory too."""
     report = Report("Command line")
 
-    cli.measure(tmp_path, 1, report)
+    cli.measure(tmp_path, 1, report, files=20)
     report.print()
 
-    assert "st8ctl get / python3 -c pass" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "st8ctl get / python3 -c pass" in printed
+    assert "| `st8ctl apply -R DIR` |" in printed

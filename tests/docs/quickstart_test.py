@@ -131,7 +131,7 @@ def _check(shell: Shell, command: str, expected: str) -> None:
 def _log_line(revision: int, parent: int, branch: str, message: str = "apply") -> str:
     return (
         rf"rev={revision} parent={parent} branch={branch} "
-        rf'at=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ message="{message}" changes=1\n'
+        rf'at=\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ message="{message}" changes=1( author="admin")?\n'
     )
 
 
@@ -169,7 +169,7 @@ def _run_workflows(shell: Shell) -> None:
     """Run the workflows, with the edits that they talk about."""
     edits = {0: BAD, 5: TRIED}
     diff = (
-        r"Diff from revision 1 to 1\n\n--- config\.json\n\+\+\+ config\.json\n"
+        r"Diff from revision 1 to these files\n\n--- config\.json\n\+\+\+ config\.json\n"
         r"@@ -1,4 \+1,4 @@\n(?: .*\n)+-  \"timeout\": 30\n\+  \"timeout\": 0\n \}\n"
     )
     expected = (
@@ -223,10 +223,12 @@ def test_daemon_lines_mean_what_they_say(number: int) -> None:
     command = _commands("Running st8d")[number].replace("\\\n", "")
     settings = config.load(shlex.split(command)[1:], {})
 
-    assert ("", 8748) == settings.listen
+    assert (("", 8748),) == settings.listen
     assert Path(".st8d") == settings.state_dir
     assert (None, "my-secret-token", None)[number] == settings.token
-    certificate = (Path("/etc/st8d/server.crt"), Path("/etc/st8d/server.key"))
+    certificate = config.TlsSettings(
+        Path("/etc/st8d/server.crt"), Path("/etc/st8d/server.key")
+    )
     assert (None, None, certificate)[number] == settings.tls
 
 

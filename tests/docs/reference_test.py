@@ -21,7 +21,7 @@ import pytest
 from st8 import Client, config
 from st8.cli import config_file, root
 from st8.cli.command import Group
-from st8.cli.flags import GLOBAL_OPTIONS
+from st8.cli.flags import GLOBAL_OPTIONS, VARIABLES
 from st8.clock import SystemClock
 from st8.core import errors, limits
 from st8.daemon import serve_engine
@@ -325,22 +325,37 @@ SETTINGS = _sections(CONFIGURATION.read_text(encoding="utf-8"), "##")
 
 
 def test_page_has_every_flag_of_the_daemon() -> None:
-    """The flags of st8d are listed in their order, each with its default."""
+    """The flags of st8d are listed in order, each with its default and variable."""
     text = SETTINGS["st8d"]
     expected = [f"--{setting.name}" for setting in config.SETTINGS]
 
     assert [*expected, "--version", "--help"] == _first_cells(text, "flag")
     for setting in config.SETTINGS:
         default = f"`{setting.default}`" if setting.default else ""
-        row = f"| `--{setting.name}` {setting.metavar} | {default} |"
-        assert row.replace("|  |", "| |") in text
+        row = f"| `--{setting.name}` {setting.metavar} | {default} | "
+        assert row.replace("|  |", "| |") + f"`{setting.variable}` | " in text
 
 
-def test_page_has_every_variable_of_the_daemon() -> None:
-    """The variables of st8d are listed."""
-    expected = {setting.variable for setting in config.SETTINGS if setting.variable}
+def test_page_has_every_other_variable_of_the_daemon() -> None:
+    """The variables that st8d reads beside its settings are listed."""
+    source = (ROOT / "src" / "st8" / "config" / "reading.py").read_text("utf-8")
+    read = re.findall(r'(?:get|number)\("([A-Z_]+)"', source)
 
-    assert expected | {"NO_COLOR"} == set(_first_cells(SETTINGS["st8d"], "variable"))
+    assert sorted(read) == sorted(_first_cells(SETTINGS["st8d"], "other variable"))
+
+
+def test_example_of_the_daemons_file_is_read(tmp_path: Path) -> None:
+    """The example of the page is a file that st8d takes."""
+    (block,) = [
+        b
+        for b in blocks_of(CONFIGURATION)
+        if b.language == "yaml" and "state-dir:" in b.text
+    ]
+    path = tmp_path / "st8d.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    settings = config.load(["--config", str(path)], {})
+
+    assert [":8748", "unix:/run/st8/st8d.sock"] == [str(a) for a in settings.listen]
 
 
 def test_page_has_every_setting_of_the_command_line() -> None:
@@ -356,12 +371,32 @@ def test_page_has_every_setting_of_the_command_line() -> None:
 
 def test_example_of_the_file_is_read(tmp_path: Path) -> None:
     """The example of the page is a file that st8ctl takes, with every setting."""
-    (block,) = [b for b in blocks_of(CONFIGURATION) if b.language == "yaml"]
+    (block,) = [
+        b
+        for b in blocks_of(CONFIGURATION)
+        if b.language == "yaml" and "defaults:" in b.text
+    ]
     path = tmp_path / "config.yaml"
     path.write_text(block.text, encoding="utf-8")
-    _, settings = config_file.load(str(path))
+    file = config_file.load(str(path))
 
-    assert _first_cells(SETTINGS["st8ctl"], "setting") == list(settings)
+    listed = _first_cells(SETTINGS["st8ctl"], "setting")
+    assert ["default", "prod"] == list(file.contexts)
+    assert [
+        name
+        for name in listed
+        if name != "server.token"  # or token_file, not both
+    ] == list(file.contexts["default"])
+
+
+def test_page_has_every_variable_of_the_command_line() -> None:
+    """The variables of st8ctl are listed."""
+    text = _sections(CONFIGURATION.read_text(encoding="utf-8"), "###")
+    listed = set(_first_cells(text["What beats what"], "variable"))
+
+    assert set(VARIABLES) == {name for name in listed if name.startswith("ST8_")} - {
+        "ST8_PAGER"
+    }
 
 
 def test_page_has_every_argument_of_the_client() -> None:
