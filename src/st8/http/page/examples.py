@@ -19,15 +19,17 @@ class Example(NamedTuple):
         target: The path with its query.
         body: The JSON that is sent; empty for none.
         answer: What comes back: JSON or text.
+        flags: What curl is told beside.
     """
 
     target: str
     body: str = ""
     answer: str = ""
+    flags: str = ""
 
     def curl(self, method: str) -> str:
         """Return the command that sends it, for a shell."""
-        lines = [f'curl "$ST8_SERVER{self.target}"']
+        lines = [f'curl {self.flags}"$ST8_SERVER{self.target}"']
         if method == "DELETE":
             lines[0] = f"curl -X DELETE{lines[0].removeprefix('curl')}"
         lines.append('-H "Authorization: Bearer $ST8_TOKEN"')
@@ -84,6 +86,7 @@ data: {"positions":[{"namespace":"shop/prod","branch":"main","revision":1}]}
 id: 2
 event: revision
 data: {"namespace":"shop/prod","id":2,"parent_id":1,…""",
+        flags="-N ",
     ),
     "diff": Example(
         "/v1/diff",
