@@ -127,6 +127,18 @@ def test_bad_file_changes_nothing(policies: Policies, text: str) -> None:
     assert "app" == shown(authoriser, "secret").name
 
 
+def test_a_policy_that_is_only_prepared_is_not_in_force(policies: Policies) -> None:
+    """What was read counts from when it is taken, and not before."""
+    authoriser = policies.load(ONE)
+    policies.write("tokens: [{name: other, token: new}]")
+    take = authoriser.prepare()
+
+    assert "app" == shown(authoriser, "secret").name
+    assert "the token is not known" == refused(authoriser, "new")
+    take()
+    assert "other" == shown(authoriser, "new").name
+
+
 def test_every_request_sees_one_policy(policies: Policies) -> None:
     """While the policy is read anew, no request sees parts of two."""
     texts = [

@@ -212,3 +212,11 @@ def test_defaults_in_the_table_are_the_dataclasss() -> None:
     assert settings.write_timeout_s == parsed["write-timeout"]
     assert settings.idle_timeout_s == parsed["idle-timeout"]
     assert settings.shutdown_timeout_s == parsed["shutdown-timeout"]
+
+
+def test_help_is_no_wider_than_a_page() -> None:
+    """No line of the help is longer than a hundred columns."""
+    with pytest.raises(Finished) as caught:
+        load(["--help"], {})
+
+    assert [] == [line for line in str(caught.value).splitlines() if len(line) > 100]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from st8 import Client
+from st8.config import Settings
 from st8.core.errors import St8Error, Unauthenticated, Unreachable
+from st8.daemon.credentials import Gate
 from tests.daemon.certificates import Authority
 from tests.daemon.process import Daemon
 
@@ -257,6 +260,49 @@ def test_nothing_changes_if_anything_is_wrong(tmp_path: Path) -> None:
         token.write_text("own-token-2", encoding="utf-8")
         reload(daemon)
         assert knows(daemon, "own-token-2", **options)
+
+
+def test_what_is_only_prepared_lets_nobody_in(tmp_path: Path) -> None:
+    """Credentials count from when they are taken; what is dropped leaves no thread."""
+
+    class AnyClock:
+        def now_ns(self) -> int:
+            return 1
+
+    policy = tmp_path / "policy.yaml"
+    keys = "{issuer: i, audience: a, jwks_url: 'http://127.0.0.1:1/keys'}"
+    policy.write_text("tokens: [{name: a, token: one-1}]", encoding="utf-8")
+    settings = Settings(auth_config=policy)
+    with contextlib.closing(Gate(settings, None, AnyClock())) as gate:
+
+        def names(*tokens: str) -> list[str]:
+            found: list[str] = []
+            for token in tokens:
+                with contextlib.suppress(Unauthenticated):
+                    header = f"Bearer {token}".encode()
+                    found.append(gate.authenticate(header, {}).name)
+            return found
+
+        text = f"tokens: [{{name: b, token: two-2}}]\njwt: [{keys}]"
+        policy.write_text(text, encoding="utf-8")
+        dropped = [gate.prepare(settings, None), gate.prepare(settings, "own-3")]
+        assert ["a"] == names("one-1", "two-2", "own-3")
+        for prepared in dropped:
+            prepared.drop()
+        while any(one.name == "st8-keys" for one in threading.enumerate()):
+            threading.Event().wait(0.001)
+        gate.prepare(settings, "own-3").take()
+        assert ["b", "admin"] == names("one-1", "two-2", "own-3")
+
+
+def test_a_daemon_is_not_opened_to_all_while_it_serves(tmp_path: Path) -> None:
+    """A token that has gone from the settings is more likely a mistake than meant."""
+    path = tmp_path / "st8d.yaml"
+    path.write_text("token: one-1\n", encoding="utf-8")
+    with Daemon(tmp_path / "state", "--config", str(path)) as daemon:
+        path.write_text("idle-timeout: 60s\n", encoding="utf-8")
+        assert "everybody would be let in" in reload(daemon, FAILED)["event"]
+        assert (False, True) == (knows(daemon, "x-1"), knows(daemon, "one-1"))
 
 
 def test_audit_log_is_opened_anew(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -153,6 +154,26 @@ def test_who_is_not_known_is_recorded(log: Path) -> None:
         assert secret not in log.read_text()
 
 
+def test_every_branch_of_a_watch_is_told(api: Api, log: Path) -> None:
+    """A stream of several names all of them, also where it is refused for one."""
+    scopes = [json.dumps({"namespace": "mine", "branch": b}) for b in ("main", "x/1")]
+    for scope in (scopes[:1], scopes):
+        api.call("HEAD", "/v1/watch?" + urlencode({"scope": scope}, doseq=True))
+
+    one, several = lines(log)
+    assert ("mine", "main", "allowed") == (
+        one["namespace"],
+        one["branch"],
+        one["outcome"],
+    )
+    assert "refused" == several["outcome"]
+    assert [
+        {"namespace": "mine", "branch": "main"},
+        {"namespace": "mine", "branch": "x/1"},
+    ] == several["scopes"]
+    assert "namespace" not in several
+
+
 class Broken:
     """An audit log whose file fails until it is mended."""
 
@@ -198,6 +219,26 @@ def test_what_can_not_be_recorded_is_not_done(log: Path) -> None:
     assert [("apply", 5), ("apply", 6), ("get", None)] == [
         (line["operation"], line.get("revision")) for line in lines(log)
     ]
+
+
+def test_a_log_that_fails_holds_no_more_for_strangers(log: Path) -> None:
+    """While it can't be written, refusals of wrong tokens don't pile up in memory."""
+    with world() as api:
+        broken = Broken(api, log)
+        api.serve(OneToken("sesame"), broken.audit)
+        broken.fail()
+        answers = [
+            api.get("/v1/version", authorization="Bearer wrong").status
+            for _ in range(9)
+        ]
+        held = broken.audit._unwritten
+        broken.mend()
+        broken.audit.ensure()
+        broken.audit.close()
+
+    assert [503] * 9 == answers
+    assert 1 == held.count(b"\n")
+    assert ["unauthenticated"] == [line["code"] for line in lines(log)]
 
 
 def test_a_write_that_is_given_up_is_recorded(log: Path) -> None:

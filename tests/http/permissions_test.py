@@ -7,6 +7,7 @@ may not know.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 from functools import partial
@@ -17,11 +18,13 @@ import pytest
 from st8.auth.access import Access, Principal, Protection, Rule, Verb
 from st8.auth.globs import Glob
 from st8.core.ids import BranchName, Namespace, Scope
+from st8.engine.results import Page
+from st8.http.listing import visible_page
 from st8.http.operations import OPERATIONS
-from tests.http.asgi import Answer, Api
+from tests.http.asgi import Answer, Api, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 READ, WRITE, ADMIN = "read", "write", "admin"
 EVERY_KEY = "*"
@@ -481,6 +484,36 @@ def test_the_branch_of_a_foreign_revision_is_not_told() -> None:
         assert "hidden" in api.get(target).json["detail"]
         api.serve(Someone(POLICIES["one branch"]))
         assert "hidden" not in api.get(target).json["detail"]
+        for route, body in (
+            ("checkpoints", {"name": "fresh", "revision": 2}),
+            ("branches", {"name": "main", "from_revision": 2}),
+            ("rollback", {"revision_id": 2}),
+            ("restore", {"from_revision": 2}),
+            ("diff", {"revision_id": 2}),
+        ):
+            answer = api.post(f"/v1/{route}", {**scoped("mine", "main"), **body})
+            assert (404, "revision_not_found") == (answer.status, answer.code)
+            assert "hidden" not in answer.json["detail"]
+
+
+def test_the_checkpoint_of_a_hidden_branch_is_not_given_out() -> None:
+    """Who gives its name to its very revision hears no more than that it is taken."""
+    with world() as api:
+        off = {**scoped("mine", "main"), "name": "off"}
+        assert 200 == api.post("/v1/branches", off).status
+        body = {**scoped("mine", "off"), "name": "c-off"}
+        assert 200 == api.post("/v1/checkpoints", body).status
+        again = {**scoped("mine", "main"), "name": "c-off"}
+        assert "off" == api.post("/v1/checkpoints", again).json["branch"]
+        api.serve(Someone(POLICIES["one branch"]))
+        answer = api.post("/v1/checkpoints", again)
+        assert (403, "forbidden") == (answer.status, answer.code)
+        assert "revision" not in answer.json
+        api.serve(Someone(POLICIES["writer"]))
+        assert 403 == api.post("/v1/checkpoints", again | {"replace": True}).status
+        for _ in range(2):
+            own = {**scoped("mine", "main"), "name": "own"}
+            assert 200 == api.post("/v1/checkpoints", own).status
 
 
 def test_lists_have_what_may_be_seen() -> None:
@@ -512,6 +545,49 @@ def test_pages_of_lists_are_filled_with_what_may_be_seen() -> None:
     expected = ["b05", *(f"b{number}" for number in range(10, 20))]
     assert expected == [name for page in pages for name in page]
     assert [4, 4, 3] == [len(page) for page in pages]
+
+
+def test_the_log_of_requests_has_the_branch_that_is_made() -> None:
+    """And not the one that it is made from."""
+    body = json.dumps({**scoped("mine", "main"), "name": "new"}).encode()
+    asked = connection("POST", "/v1/branches", (), "1.1")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(_message: MutableMapping[str, Any]) -> None:
+        """Nobody listens."""
+
+    with world() as api:
+        api.run(api.app(asked, receive, send))
+
+    assert ("mine", "new") == (asked["st8.namespace"], asked["st8.branch"])
+
+
+class Name(NamedTuple):
+    """An entry of a list."""
+
+    name: str
+
+
+def test_a_cursor_has_no_name_that_may_not_be_seen() -> None:
+    """However much is hidden, a page is full or the last one."""
+    names = [f"secret-{number:05}" for number in range(25_000)]
+    visible = ["secret-00003", "secret-09999", "secret-24000"]
+
+    def read(*, after: str, limit: int) -> Page[Name]:
+        at = bisect.bisect_right(names, after)
+        items = [Name(name) for name in names[at : at + limit]]
+        return Page(items, items[-1].name if at + limit < len(names) else None)
+
+    def sees(item: Name) -> bool:
+        return item.name in visible
+
+    first = visible_page(read, "", 2, sees)
+    second = visible_page(read, first.next or "", 2, sees)
+
+    assert (list(map(Name, visible[:2])), visible[1]) == (first.items, first.next)
+    assert (list(map(Name, visible[2:])), None) == (second.items, second.next)
 
 
 def test_a_prefix_cuts_reads() -> None:
@@ -567,6 +643,10 @@ def test_pages_of_other_sites_are_refused() -> None:
             assert 403 == call(sec_fetch_site="cross-site").status
             assert 403 != call(sec_fetch_site="same-origin").status
         assert 200 == api.get("/docs", sec_fetch_site="cross-site").status
+        for _ in range(3):  # the last from the lane
+            assert 200 == api.get("/v1/state?namespace=mine").status
+        known = api.get("/v1/state?namespace=mine", sec_fetch_site="cross-site")
+        assert 403 == known.status
 
 
 def test_one_app_serves_both() -> None:
@@ -826,6 +906,52 @@ def test_a_protected_branch_may_forbid_direct_rollback() -> None:
             ("restore", {"from_branch": "main", "from_revision": 1}),
         ):
             assert 403 == api.post(f"/v1/{route}", {**main, **body}).status
-        body = {**main, "from_branch": "hidden"}
+        body = {**main, "from_branch": "hidden", "from_checkpoint": "c-hidden"}
         assert 200 == api.post("/v1/restore", body).status
         assert 200 == api.post("/v1/apply", {**main, **ONE}).status
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"from_branch": "hidden", "from_checkpoint": "c-old"},
+        {"from_branch": "off", "from_checkpoint": "c-old"},
+        {"from_branch": "off", "from_revision": 1},
+        {"from_branch": "off", "from_revision": -1},
+        {"from_branch": "off", "from_at": "2026-01-01T00:00:02Z"},
+        {"from_branch": "off"},
+        {"from_branch": "on", "from_revision": 1},
+    ],
+)
+def test_another_name_for_it_makes_it_no_other_state(source: dict[str, object]) -> None:
+    """What the branch has had is refused by whatever branch it is named."""
+    main = scoped("mine", "main")
+    with world() as api:
+        old = {**main, "name": "c-old", "revision": 1}
+        assert 200 == api.post("/v1/checkpoints", old).status
+        for name, number in (("off", 1), ("on", 3)):
+            made = {**main, "name": name, "from_revision": number}
+            assert 200 == api.post("/v1/branches", made).status
+        if source.get("from_revision") == -1:
+            api.apply({"z": "1"}, **scoped("mine", "off"))
+        api.serve(Someone(POLICIES["all"], protection("ci", rollback=False)))
+        before = everything(api)
+        answer = api.post("/v1/restore", {**main, **source})
+        assert (403, "forbidden") == (answer.status, answer.code)
+        assert before == everything(api)
+        same = {**main, "from_branch": "on"}
+        assert api.post("/v1/restore", same).json["noop"]
+        trial = api.post("/v1/restore", {**main, **source, "dry_run": True})
+        assert 200 == trial.status
+        api.serve(Someone(POLICIES["all"], protection("ci")))
+        assert 200 == api.post("/v1/restore", {**main, **source}).status
+
+
+def test_where_rollback_is_forbidden_nothing_is_made_anew() -> None:
+    """A branch that could be deleted could be made again at an earlier revision."""
+    with world() as api:
+        api.serve(Someone(POLICIES["all"], protection("ci", rollback=False)))
+        gone = api.delete("/v1/branches", {"namespace": "mine", "name": "main"})
+        assert (403, "forbidden") == (gone.status, gone.code)
+        other = api.delete("/v1/branches", {"namespace": "mine", "name": "hidden"})
+        assert 200 == other.status

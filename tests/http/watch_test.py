@@ -14,16 +14,16 @@ import pytest
 from st8.client import Client
 from st8.core.documents import Document
 from st8.core.errors import Unauthenticated
-from st8.core.ids import Key, Scope
+from st8.core.ids import CheckpointName, Key, Scope
 from st8.engine.engine import Engine
-from st8.engine.requests import Apply
+from st8.engine.requests import Apply, CreateBranch, PutCheckpoint
 from st8.http.app import App, create_app
 from st8.http.page.examples import EXAMPLES
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from st8.testing.server import RunningServer, running_server
-from tests.http.asgi import Api, connection
-from tests.http.permissions_test import POLICIES, Policy, Someone
+from tests.http.asgi import Api, connection, exchange
+from tests.http.permissions_test import POLICIES, Allow, Policy, Someone
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
@@ -451,6 +451,31 @@ async def test_pages_are_made_once_for_all(hub: Daemon) -> None:
     assert {} == watched._topics
 
 
+async def test_pages_that_are_kept_have_a_bound(hub: Daemon) -> None:
+    """However many prefixes are watched, what is kept of old pages stays bounded."""
+    app, watched, _, engine = hub
+    watched.kept_bytes_max = 600_000
+    for number in range(300):
+        put(engine, f"{number}" * 600)
+    scopes = [
+        quote(json.dumps({"namespace": "mine", "prefix": prefix, "after": 0}))
+        for prefix in ("", "a", "ap", "app", "app/", "app/a")
+    ]
+    call = Call(app, "contents=true&" + "&".join(f"scope={one}" for one in scopes))
+    while b"id: 300,300,300,300,300,300\nevent" not in (await call.piece() or b""):
+        pass
+    kept = [
+        len(task.result().whole)
+        for topic in watched._topics.values()
+        for channel in topic.channels.values()
+        for _, task in channel._pages.values()
+        if task.done()
+    ]
+    assert 0 < sum(kept) <= watched.kept_bytes_max
+    await call.leave()
+    assert 0 == watched.kept_bytes
+
+
 async def test_the_example_of_the_page(hub: Daemon) -> None:
     """A stream reads as the page of the API shows it."""
     app, _, guest, engine = hub
@@ -519,3 +544,33 @@ def test_waits_that_can_not_be(wait: str, status: int) -> None:
     """A wait is a duration of up to a minute."""
     with contextlib.closing(Api()) as api:
         assert status == api.get(f"/v1/state?wait={wait}").status
+
+
+async def test_a_wait_does_not_outlive_what_was_allowed(hub: Daemon) -> None:
+    """What a checkpoint's own branch showed is asked anew when the wait is over."""
+    app, watched, guest, engine = hub
+    main, copy = Scope.parse("mine", "main"), Scope.parse("mine", "copy")
+    put(engine, "1")
+    engine.create_branch(CreateBranch(main, copy.branch))
+    name = CheckpointName("c")
+    engine.put_checkpoint(PutCheckpoint(copy, name))
+    guest.policy = (Allow("read", "mine", "main"), Allow("read", "mine", "copy"))
+    target = "/v1/state?namespace=mine&checkpoint=c&wait=30s"
+    tag = (await exchange(app, "GET", target)).headers["etag"].encode()
+    asked = asyncio.create_task(
+        exchange(app, "GET", target, headers=[(b"if-none-match", tag)])
+    )
+
+    def waits() -> bool:
+        topic = watched._topics.get(main)
+        return topic is not None and any(one.wake._waiters for one in topic.watchers)
+
+    while not waits():  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    guest.policy = (Allow("read", "mine", "main"),)
+    put(engine, "unseen", "copy")
+    engine.put_checkpoint(PutCheckpoint(copy, name, replace=True))
+    put(engine, "2")
+    answer = await asked
+
+    assert (404, "checkpoint_not_found") == (answer.status, answer.code)

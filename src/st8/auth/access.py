@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
-from st8.core.key_set import ALL_KEYS, NO_KEYS, KeySet
+from st8.core.key_set import ALL_KEYS, KeySet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -83,14 +83,15 @@ class Access:
         place = (verb, namespace, branch)
         found = self._keys.get(place)
         if found is None:
-            found = NO_KEYS
-            for rule in self.rules:
-                if (
-                    verb in rule.verbs
-                    and matches_any(rule.namespaces, namespace)
-                    and matches_any(rule.branches, branch)
-                ):
-                    found |= KeySet.under(rule.key_prefix)
+            # Joined once: a union for each rule would cost its square.
+            found = KeySet.of(
+                part
+                for rule in self.rules
+                if verb in rule.verbs
+                and matches_any(rule.namespaces, namespace)
+                and matches_any(rule.branches, branch)
+                for part in KeySet.under(rule.key_prefix).ranges
+            )
             if len(self._keys) >= _REMEMBERED:
                 self._keys.clear()
             self._keys[place] = found

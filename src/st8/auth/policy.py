@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from st8.auth.certificates import CertificateTable
@@ -93,17 +94,26 @@ class PolicyAuthoriser:
         return f"{type(self).__name__}()"
 
     def reload(self) -> None:
-        """Read the policy anew and put it in force; all of it or nothing.
+        """Read the policy anew and put it in force; see :meth:`prepare`."""
+        self.prepare()()
 
-        Reads files and never waits for the network. Tokens of identity providers
-        are verified anew.
+    def prepare(self) -> Callable[[], None]:
+        """Read the policy anew; return what puts it in force, which can't fail.
+
+        All of it or nothing; what is never put in force leaves nothing behind. Reads
+        files and never waits for the network. Tokens of identity providers are
+        verified anew.
 
         Raises:
             InvalidInput: Something in it is not right; nothing was changed.
         """
-        before = self._policy.sources
-        self._policy = self._make_ready({source.place: source for source in before})
-        after = self._policy.sources
+        before = {source.place: source for source in self._policy.sources}
+        return partial(self._take, self._make_ready(before))
+
+    def _take(self, policy: _InForce) -> None:
+        """Put ``policy`` in force: look for its keys, and for no others."""
+        before, self._policy = self._policy.sources, policy
+        after = policy.sources
         for source in after:
             if source in before:
                 source.look_again()

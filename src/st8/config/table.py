@@ -132,7 +132,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "tls-client-auth",
         "required",
         "MODE",
-        "whether clients need a certificate: required or optional",
+        "clients' certificates: required or optional",
         parse_one_of("required", "optional"),
         reloaded=True,
         needs="tls-client-ca",
@@ -152,7 +152,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "write-timeout",
         "60s",
         "DURATION",
-        "the longest an answer waits for a client that does not read",
+        "how long an answer waits for one that reads nothing",
         parse_limit,
     ),
     Setting(
@@ -180,7 +180,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "log-level",
         "info",
         "LEVEL",
-        "debug, info, warning or error; requests are logged at info",
+        "debug, info (requests too), warning or error",
         parse_one_of("debug", "info", "warning", "error"),
     ),
 )

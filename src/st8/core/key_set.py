@@ -6,6 +6,7 @@ cheaply as a prefix does.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ class KeySet(NamedTuple):
         return self.ranges == ALL_KEYS.ranges
 
     def has(self, key: bytes) -> bool:
-        """Return whether ``key`` is in it."""
-        return any(
-            start <= key and (end is None or key < end) for start, end in self.ranges
-        )
+        """Return whether ``key`` is in it; O(log n) of its ranges."""
+        at = bisect_right(self.ranges, key, key=_start_of) - 1
+        if at < 0:
+            return False
+        _, end = self.ranges[at]
+        return end is None or key < end
 
     def clip(self, start: bytes, end: bytes | None) -> Iterator[KeyRange]:
         """Yield what the set has of a range, in order."""

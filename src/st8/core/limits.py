@@ -146,11 +146,6 @@ WAIT_SECONDS = Limit(
     60,
     "How long a read waits for a change: proxies give up on longer ones.",
 )
-LIST_SCAN_ENTRIES = Limit(
-    "list_scan_entries_max",
-    10_000,
-    "Names that one page of a list looks at for those that a token may see.",
-)
 NODE_ENTRIES = Limit(
     "node_entries_max",
     1_024,

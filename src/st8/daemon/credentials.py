@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from st8.auth.simple import Everybody, OneToken
 from st8.config import parse_token
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from st8.config import Settings
     from st8.core.ports import Clock
 
-__all__ = ["Gate", "read_token"]
+__all__ = ["Gate", "Prepared", "read_token"]
 
 _TOKEN_BYTES_MAX: Final = 64 * 1024
 
@@ -52,6 +52,22 @@ def read_token(settings: Settings) -> str | None:
         raise InvalidValue("token-file", f"{path}: {error}") from None
 
 
+class Prepared(NamedTuple):
+    """What could let in others than now; one of both is to be called.
+
+    Attributes:
+        take: Brings it into force; can't fail.
+        drop: Stops what it has going on, where it will not be in force.
+    """
+
+    take: Callable[[], None]
+    drop: Callable[[], None]
+
+
+def _nothing() -> None:
+    """Do nothing: nothing is going on."""
+
+
 class Gate:
     """The authoriser of st8d; what it goes by can be exchanged while it is asked.
 
@@ -74,33 +90,38 @@ class Gate:
         self.authenticate: Callable[[bytes | None, Mapping[str, Any]], Principal] = (
             Everybody().authenticate
         )
-        self.prepare(settings, token)()
+        self.prepare(settings, token).take()
 
     def __repr__(self) -> str:
         return f"Gate({self.kind!r})"
 
-    def prepare(self, settings: Settings, token: str | None) -> Callable[[], None]:
-        """Return what brings ``settings`` and ``token`` into force, and can't fail.
-
-        Where the policy file is the one that is in force already, it is read and in
-        force on return: call this last.
+    def prepare(self, settings: Settings, token: str | None) -> Prepared:
+        """Return what brings ``settings`` and ``token`` into force; nothing is yet.
 
         Raises:
-            InvalidInput: The policy file is not right; nothing was changed.
+            InvalidInput: The policy file is not right, or everybody would be let in
+                where somebody was asked before; nothing was changed.
         """
         path = settings.auth_config
         if path is None:
+            if token is None and self.kind != "none":
+                raise InvalidValue(
+                    "token",
+                    "is gone, and so is the policy file, so that everybody would be "
+                    "let in; if that is meant, restart st8d",
+                )
             simple = Everybody() if token is None else OneToken(token)
-            return lambda: self._take(simple, path, token, None)
+            return Prepared(lambda: self._take(simple, path, token, None), _nothing)
         if self._policy is not None and (path, token) == (self._path, self._token):
-            self._policy.reload()
-            return lambda: None
+            return Prepared(self._policy.prepare(), _nothing)
         from st8.auth.policy_file import (  # noqa: PLC0415 - loads cryptography
             load_policy_authoriser,
         )
 
         policy = load_policy_authoriser(path, clock=self._clock, admin_token=token)
-        return lambda: self._take(policy, path, token, policy)
+        return Prepared(
+            lambda: self._take(policy, path, token, policy), drop=policy.close
+        )
 
     def close(self) -> None:
         """Stop what the policy has going on."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.config import Settings
-    from st8.daemon.credentials import Gate
+    from st8.daemon.credentials import Gate, Prepared
     from st8.daemon.notify import Notifier
     from st8.http.audit import AuditLog
     from st8.http.logs import Redactor
@@ -56,7 +56,7 @@ class _Prepared(NamedTuple):
 
     settings: Settings
     tls: ssl.SSLContext | None
-    take_credentials: Callable[[], None]
+    credentials: Prepared
 
 
 class Reloader:
@@ -98,7 +98,11 @@ class Reloader:
             # In a thread, since reading files and keys takes its time.
             prepared = await asyncio.to_thread(self._prepare)
             if prepared.tls is not None:
-                await self._parts.server.use_tls(prepared.tls)
+                try:
+                    await self._parts.server.use_tls(prepared.tls)
+                except BaseException:
+                    prepared.credentials.drop()
+                    raise
         except OSError as error:
             problem = f"the certificates can't be exchanged: {error.strerror}"
         except UsageError as error:
@@ -109,7 +113,7 @@ class Reloader:
             problem = str(error) or type(error).__name__
             _log.exception("reloading met something unforeseen")
         else:
-            prepared.take_credentials()
+            prepared.credentials.take()
             self._settings = prepared.settings
             _log.info("st8d has reloaded", extra={"auth": self._parts.gate.kind})
             return
@@ -126,10 +130,10 @@ class Reloader:
         warnings = tls_warnings(fresh)
         if parts.audit is not None:
             parts.audit.reopen()
-        take_credentials = parts.gate.prepare(fresh, token)
         for warning in warnings:
             _log.warning(warning)
-        return _Prepared(fresh, tls, take_credentials)
+        # Last: what comes of it has to be taken or dropped.
+        return _Prepared(fresh, tls, parts.gate.prepare(fresh, token))
 
     def _mended(self, fresh: Settings) -> Settings:
         """Return ``fresh`` with what can't change as it is; say so if it would."""

@@ -57,7 +57,7 @@ Sight = Callable[[BranchName], KeySet]
 """Which keys of a branch somebody may see; none where they may not see the branch."""
 
 Guard = Callable[[BranchName], None]
-"""Raises if somebody may not touch a checkpoint that was made on a branch."""
+"""Raises if somebody may not do what is about a branch that is only now known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +252,8 @@ class Reset:
         idempotency_key: Makes a retry safe for a day.
         keys: Documents of these keys alone are reset, those of them that may be
             seen in the target; the others stay as they are.
+        guard: Called with the branch where the target is in its history already;
+            raises if it may not go back. None where it may.
     """
 
     scope: Scope
@@ -263,6 +265,7 @@ class Reset:
     dry_run: bool = False
     idempotency_key: IdempotencyKey | None = None
     keys: KeySet = ALL_KEYS
+    guard: Guard | None = field(default=None, compare=False, repr=False)
 
     def fingerprint(self) -> Digest:
         """Return a digest that another request does not have."""

@@ -25,7 +25,7 @@ from st8.core.ids import Message, RevisionNumber, Scope
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Answer
 from st8.core.revisions import Branch, Checkpoint, Revision
-from st8.engine.history import head_of, resolve
+from st8.engine.history import head_of, resolve, walk_to_number
 from st8.engine.objects import OverlaidObjects
 from st8.engine.requests import (
     Apply,
@@ -153,6 +153,9 @@ def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
     target, visible = resolve(draft, request.scope, request.target)
     if target is None:
         return _noop(objects, head, dry_run=request.dry_run)
+    guard = request.guard if target.root != head.root else None
+    if guard is not None and _had(draft, head, target):
+        guard(request.scope.branch)
     both = objects.of(head, target)
     changes = ChangeList(both, head.root, target.root, visible=visible & request.keys)
     if changes.visible.is_all:
@@ -179,6 +182,15 @@ def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
     return WriteResult(
         revision.number, revision, noop=False, dry_run=False, changes=changes
     )
+
+
+def _had(draft: Draft, head: Revision, target: Revision) -> bool:
+    """Return whether ``target`` is in the history of ``head``, or may have been."""
+    try:
+        found = walk_to_number(draft, head, target.number)
+    except RevisionCollected:
+        return True
+    return found is not None and found.number == target.number
 
 
 def _partly(objects: Objects, changes: ChangeList) -> tree.Edit:
@@ -226,12 +238,14 @@ def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
             source.number,
             request.description,
         )
-        if same:
+        sight = request.source.sight
+        own = found.branch == (request.source.branch or request.scope.branch)
+        if same and (own or sight is None or sight(found.branch)):
             return found
-        if not request.replace:
-            raise CheckpointExists(namespace, request.name, found.revision)
         if request.guard is not None:
             request.guard(found.branch)
+        if not request.replace:
+            raise CheckpointExists(namespace, request.name, found.revision)
     checkpoint = Checkpoint(
         request.name,
         source.number,

@@ -181,6 +181,8 @@ class App:
                 if if_none_match is not None:
                     return None
                 if_none_match = value
+            elif name == b"sec-fetch-site":
+                return None
         self._identify(authorization, scope)
         permitted = self._authorise(endpoint.operation, plan, scope)
         return self.service.lane.find(permitted, if_none_match)
@@ -244,35 +246,42 @@ class App:
             Unauthenticated: It can't be told.
             AuditUnavailable: What they do could not be recorded.
         """
-        scope["st8.principal"] = self._authoriser.authenticate(authorization, scope)
         if self._audit is not None:
+            # First, or refusals of whoever asks would pile up where it can't.
             self._audit.ensure()
+        scope["st8.principal"] = self._authoriser.authenticate(authorization, scope)
 
     def _authorise(self, operation: Operation, plan: P, scope: Scope) -> P:
         """Return the plan cut down to what whoever asks may do; note what it is."""
         scope["st8.plan"] = plan
-        if plan.reach:
-            namespace, branch, _ = plan.reach[0]
+        for namespace, branch, verb in plan.reach:
+            if verb is not None:  # a branch that is read beside
+                continue
             if namespace is not None:
                 scope["st8.namespace"] = namespace
             if branch is not None:
                 scope["st8.branch"] = branch
+            break
         permitted = permit(scope.get("st8.principal", ANYONE), operation, plan)
         scope["st8.plan"] = permitted
         return permitted
 
     def _check(
         self, operation: Operation, asked: Plan, allowed: Plan, scope: Scope
-    ) -> None:
-        """Return if what was allowed still is, and no more and no less.
+    ) -> Plan:
+        """Return the plan as it is allowed now, if that is no more and no less.
+
+        What is asked only when a checkpoint is found is asked by today's rules.
 
         Raises:
             Unauthenticated: The token has expired or was taken away.
             Forbidden: It may not do it any more, or something else.
         """
         self._identify(header(scope, b"authorization"), scope)
-        if permit(scope["st8.principal"], operation, asked) != allowed:
+        permitted = permit(scope["st8.principal"], operation, asked)
+        if permitted != allowed:
             raise Forbidden("what the token may see has changed; connect again")
+        return permitted
 
     def _record(
         self,

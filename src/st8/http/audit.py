@@ -175,17 +175,21 @@ def _address(connection: Mapping[str, Any]) -> str:
 
 
 def _place(plan: Plan) -> dict[str, object]:
-    """Return the scope that is asked for, and branches that are only read."""
+    """Return what is asked for: a scope or several, and branches only read."""
     place: dict[str, object] = {}
     sources = [reach.branch for reach in plan.reach if reach.verb == "read"]
     if sources:
         place["reads"] = sources
-    for reach in plan.reach:
-        if reach.verb is None and reach.namespace is not None:
-            place["namespace"] = reach.namespace
-            if reach.branch is not None:
-                place["branch"] = reach.branch
-    return place
+    scopes = [
+        {"namespace": reach.namespace}
+        if reach.branch is None
+        else {"namespace": reach.namespace, "branch": reach.branch}
+        for reach in plan.reach
+        if reach.verb is None and reach.namespace is not None
+    ]
+    if len(scopes) > 1:
+        return {**place, "scopes": scopes}
+    return place | scopes[0] if scopes else place
 
 
 def _particulars(plan: Plan) -> dict[str, object]:

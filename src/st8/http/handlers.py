@@ -93,7 +93,7 @@ async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
                     await moved.wait()
             except TimeoutError:
                 return opened
-            call.check()
+            plan = call.check()
 
 
 def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:

@@ -31,23 +31,15 @@ def visible_page(
 ) -> Page[T]:
     """Return the page of those items behind ``after`` that ``sees`` lets through.
 
-    At most ``list_scan_entries_max`` are looked at, so a page may be short, even
-    empty, and still have a ``next``.
+    It is full, or the last one, so its cursor is a name that may be seen; what is
+    hidden between is read in memory for a page at a time.
     """
     if sees is None:
         return read(after=after, limit=limit)
-    found: list[T] = []
-    last = after
-    scanned = 0
-    for item in islice(_all(read, after), limits.LIST_SCAN_ENTRIES.maximum):
-        scanned += 1
-        if sees(item):
-            if len(found) == limit:
-                return Page(found, found[-1].name)
-            found.append(item)
-        last = item.name
-    cut = scanned == limits.LIST_SCAN_ENTRIES.maximum
-    return Page(found, last if cut else None)
+    found = list(islice(filter(sees, _all(read, after)), limit + 1))
+    if len(found) <= limit:
+        return Page(found, None)
+    return Page(found[:limit], found[limit - 1].name)
 
 
 def _all(read: _Reader[T], after: str) -> Iterator[T]:

@@ -204,7 +204,8 @@ def _(plan: WritePlan, principal: Principal) -> Plan:
     if isinstance(request, Apply):
         request = request.by(author)
     else:
-        request = replace(request, author=author)
+        guard = None if request.dry_run else _forward(principal, request.scope)
+        request = replace(request, author=author, guard=guard)
     namespace, branch = request.scope
     sight = _sight(principal, namespace)
     if sight is None:
@@ -241,7 +242,11 @@ def _(plan: RefPlan, principal: Principal) -> Plan:
             _respect(principal, scope, None)
             guard = _guard(principal, scope.namespace, request.name)
             author = _author(principal, request.author)
-            return plan._replace(request=replace(request, author=author, guard=guard))
+            request = replace(request, author=author, guard=guard)
+            sight = _sight(principal, scope.namespace)
+            if sight is not None:
+                request = replace(request, source=_seen(request.source, sight))
+            return plan._replace(request=request)
         case DeleteCheckpoint(namespace, name):
             guard = _guard(principal, namespace, name, may_see=True)
             return plan._replace(request=replace(request, guard=guard))
@@ -324,12 +329,34 @@ def _respect(
             continue
         if protection.expect_revision and request.expect_revision is None:
             raise ExpectationRequired(*scope)
-        if (
-            isinstance(request, Reset)
-            and not protection.rollback
-            and request.target.branch in (None, scope.branch)
-        ):
+        if protection.rollback:
+            continue
+        if isinstance(request, DeleteBranch):
+            # It could be made anew, at an earlier revision.
+            raise _forbidden(principal, f"delete {place}, which may not go back")
+        if isinstance(request, Reset) and request.target.branch in (None, scope.branch):
             raise _forbidden(principal, f"roll back {place} directly")
+
+
+def _forward(principal: Principal, scope: Scope) -> Guard | None:
+    """Return what refuses to restore what the branch has had; None if it may be.
+
+    Another branch or a checkpoint may be another name for it.
+    """
+    for protection in principal.protections:
+        if protection.covers(*scope) and not protection.rollback:
+            break
+    else:
+        return None
+
+    def guard(branch: BranchName) -> None:
+        raise _forbidden(
+            principal,
+            f"roll back protected branch {branch!r} of namespace {scope.namespace!r} "
+            "directly",
+        )
+
+    return guard
 
 
 def _guard(

@@ -43,11 +43,12 @@ class Call(NamedTuple):
 
     Attributes:
         if_none_match: The header of that name; None if it is absent.
-        check: Raises if the client may no longer do what it was allowed to.
+        check: Raises if the client may no longer do what it was allowed to; returns
+            the plan by what is allowed now.
     """
 
     if_none_match: bytes | None
-    check: Callable[[], None]
+    check: Callable[[], Any]
 
 
 class Service:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from st8.core.errors import St8Error
@@ -38,11 +39,16 @@ __all__ = ["Channel", "Hub", "Moves", "Page", "Watcher"]
 _PAGE_REVISIONS: Final = 100
 _PAGE_BYTES: Final = 1024 * 1024
 _PAGES_KEPT: Final = 16
+_KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 4_000
 """Clients that are cut off together come back spread over this time."""
 
 _STRIDE: Final = 1_618
+
+
+_PageKey = tuple[int, bool]
+"""What a page follows, and whether that is a floor."""
 
 
 class Page(NamedTuple):
@@ -69,29 +75,48 @@ class Channel:
         self._hub = hub
         self._engine = engine
         self._feed = feed
-        self._pages: OrderedDict[tuple[int, bool], tuple[int, asyncio.Task[Page]]]
-        self._pages = OrderedDict()
+        self._pages: dict[_PageKey, tuple[int, asyncio.Task[Page]]] = {}
         self.moves = 0
         self.watchers = 0
 
     async def page(self, after: RevisionNumber, *, floor: bool) -> Page:
         """Return what follows ``after``; an empty page until something moves."""
         key = (after, floor)
-        found = self._pages.get(key)
-        if found is not None:
-            moves, task = found
-            if moves == self.moves or not task.done() or _holds(task, after):
-                return await asyncio.shield(task)
-        task = asyncio.ensure_future(self._hub.run(self._make, after, floor))
-        self._hub.pages += 1
-        self._pages[key] = (self.moves, task)
-        self._pages.move_to_end(key)
-        if len(self._pages) > _PAGES_KEPT:
-            self._pages.popitem(last=False)
+        moves, task = self._pages.get(key, (-1, None))
+        # One that was begun before the last move may not know of it.
+        if task is None or moves != self.moves or _failed(task):
+            before = None if task is None else _result(task)
+            self.forget(key)
+            task = asyncio.ensure_future(
+                self._hub.run(self._make, after, floor, before)
+            )
+            self._pages[key] = (self.moves, task)
+            if len(self._pages) > _PAGES_KEPT:
+                self.forget(next(iter(self._pages)))
+            task.add_done_callback(partial(self._keep, key))
         return await asyncio.shield(task)
 
-    def _make(self, after: RevisionNumber, floor: bool) -> Page:
-        """Return a page; on a reading thread."""
+    def forget(self, key: _PageKey) -> None:
+        """Keep a page no longer."""
+        self._pages.pop(key, None)
+        self._hub.release(self, key)
+
+    def close(self) -> None:
+        """Keep nothing any longer."""
+        for key in list(self._pages):
+            self.forget(key)
+
+    def _keep(self, key: _PageKey, task: asyncio.Task[Page]) -> None:
+        """Count the bytes of a page that was made, if it is still wanted."""
+        page = _result(task)
+        if page is not None and self._pages.get(key, (0, None))[1] is task:
+            self._hub.keep(self, key, 2 * len(page.whole))  # its events hold as many
+
+    def _make(self, after: RevisionNumber, floor: bool, before: Page | None) -> Page:
+        """Return a page, the one from ``before`` if it holds; on a reading thread."""
+        if before is not None and before.position > after and self._leads(before):
+            return before
+        self._hub.pages += 1
         scope = self._feed.scope
         news = self._engine.news(scope, after, _PAGE_REVISIONS, floor=floor)
         if news.resync is not None:
@@ -111,12 +136,19 @@ class Channel:
                     return _page(events, revision.number, more)
         return _page(events, news.position, news.more)
 
+    def _leads(self, page: Page) -> bool:
+        """Return whether the branch still has what the page tells in its history."""
+        news = self._engine.news(self._feed.scope, page.position, 1)
+        return news.resync is None
 
-def _holds(task: asyncio.Task[Page], after: RevisionNumber) -> bool:
-    """Return whether a page that was made earlier is still what follows."""
-    if task.cancelled() or task.exception() is not None:
-        return False
-    return task.result().position > after
+
+def _failed(task: asyncio.Task[Page]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+def _result(task: asyncio.Task[Page]) -> Page | None:
+    """Return the page that was made earlier, if it was."""
+    return task.result() if task.done() and not _failed(task) else None
 
 
 def _page(
@@ -208,10 +240,13 @@ class Watcher:
                     await send(_body(page.whole))
                 self._positions[at] = page.position
                 continue
+            pieces: list[bytes] = []
             for number, event in page.events:
                 self._positions[at] = RevisionNumber(number)
-                await send(_body(b"id: %s\n%s\n" % (self._id(), event)))
+                pieces.append(b"id: %s\n%s\n" % (self._id(), event))
             self._positions[at] = page.position
+            if pieces:  # at once, as long as what was checked holds
+                await send(_body(b"".join(pieces)))
         return moved
 
     def _id(self) -> bytes:
@@ -267,6 +302,9 @@ class Hub:
             the store, whether they have.
         closing: True once every stream is to end.
         pages: How many pages were made.
+        kept_bytes: The bytes of pages that are kept to be shared.
+        kept_bytes_max: Beyond this the oldest are made again where they are asked
+            for, so that a client with many prefixes costs no memory.
     """
 
     def __init__(self, engine: Engine, run: Run) -> None:
@@ -277,6 +315,9 @@ class Hub:
         self.tick_s = 1.0
         self.closing = False
         self.pages = 0
+        self.kept_bytes = 0
+        self.kept_bytes_max = _KEPT_BYTES_MAX
+        self._kept: OrderedDict[tuple[Channel, _PageKey], int] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._topics: dict[Scope, _Topic] = {}
@@ -330,9 +371,22 @@ class Hub:
             channel = topic.channels[key]
             channel.watchers -= 1
             if not channel.watchers:
+                channel.close()
                 del topic.channels[key]
         for scope in {feed.scope for feed in feeds}:
             self.drop(watcher, scope)
+
+    def keep(self, channel: Channel, key: _PageKey, size: int) -> None:
+        """Count a page that a channel keeps, and have the oldest ones forgotten."""
+        self._kept[channel, key] = size
+        self.kept_bytes += size
+        while self.kept_bytes > self.kept_bytes_max:
+            oldest, its_key = next(iter(self._kept))
+            oldest.forget(its_key)
+
+    def release(self, channel: Channel, key: _PageKey) -> None:
+        """Count a page no longer."""
+        self.kept_bytes -= self._kept.pop((channel, key), 0)
 
     def topic(self, scope: Scope) -> _Topic:
         """Return what watches a branch; from now on its moves are heard of."""
