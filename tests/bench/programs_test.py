@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench import cli, load, replay, scale, wrk
+from bench import postgres as on_postgres
 from bench.measure import Report
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.postgres.server import PostgresServer
 
 
 @pytest.fixture
@@ -96,3 +99,14 @@ def test_command_line_is_measured(
     printed = capsys.readouterr().out
     assert "st8ctl get / python3 -c pass" in printed
     assert "| `st8ctl apply -R DIR` |" in printed
+
+
+def test_postgres_is_measured(postgres: PostgresServer, tmp_path: Path) -> None:
+    """One daemon, two daemons, the embedded store and a bare UPDATE all commit."""
+    report = Report("PostgreSQL")
+
+    on_postgres.measure(on_postgres.Plan((1, 2), 0.1, 1), postgres, tmp_path, report)
+
+    rows = [row.split("|")[1:4] for row in report.parts[0].splitlines()[4:]]
+    assert 5 == len(rows)
+    assert not any(row[2].strip().startswith("0 ") for row in rows)

@@ -143,9 +143,9 @@ def test_expected_revision(st8ctl: St8ctl) -> None:
         (["-v", "=x"], "--value '=x': expected KEY=VALUE"),
         (["-v", "x=1", "--delete", "./x", "-y"], "'x' is both given and deleted"),
         (["--expect-revision", "-1", "-v", "x=1"],
-         ("Invalid value for '--expect-revision': -1 is not in the range x>=0; see "
+         ("--expect-revision: -1 is no whole number from 0 on; see "
          "'st8ctl apply --help'")),
-        (["-f"], "Option '-f' requires an argument"),
+        (["-f"], "-f needs a value"),
     ],
 )  # fmt: skip
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
@@ -154,6 +154,32 @@ def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
 
     assert (2, "") == (code, out)
     assert err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["-", "--key", "x"], 2, "--prune needs -R and a directory"),
+        (["/dev/null"], 2, "--prune needs -R and a directory"),
+        (["missing"], 7, "can't read 'missing': No such file or directory"),
+        (
+            ["-", "missing", "--key", "x"],
+            7,
+            "can't read 'missing': No such file or directory",
+        ),
+    ],
+)
+def test_prune_without_a_directory(
+    st8ctl: St8ctl, args: list[str], code: int, message: str
+) -> None:
+    """Nothing is deleted for a directory that is not there, or was not named."""
+    st8ctl("apply", "-v", "a=1", "-v", "b=2")
+
+    ended = st8ctl("apply", "-R", "--prune", "--yes", *args)
+
+    assert (code, "") == ended[:2]
+    assert ended.err.startswith(f"error: {message}")
+    assert "revision: 1\na\nb\n" == st8ctl("get").out
 
 
 def test_files_that_can_not_be_applied(st8ctl: St8ctl) -> None:

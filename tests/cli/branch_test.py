@@ -70,6 +70,19 @@ def test_delete(applied: St8ctl) -> None:
     )
 
 
+def test_delete_the_current_one(applied: St8ctl) -> None:
+    """The branch that commands are about is deleted only by who says its head."""
+    code, out, err = applied("branch", "delete", "main")
+
+    assert (2, "") == (code, out)
+    assert err.startswith("error: 'main' is the current branch; say which head ")
+    assert 2 == applied("--branch", "test", "branch", "delete", "test").code
+    assert "main head=2 base=0 *\n" == applied("branch").out
+    assert (0, "Deleted branch main\n", "") == applied(
+        "branch", "delete", "main", "--expect-revision", "2"
+    )
+
+
 def test_mistyped_namespace(applied: St8ctl) -> None:
     """A namespace that nobody used has no empty list of branches."""
     code, out, err = applied("--namespace", "mistyped", "branch")
@@ -82,13 +95,13 @@ def test_mistyped_namespace(applied: St8ctl) -> None:
     ("args", "message"),
     [
         (["foo"], "'st8ctl branch' has no command 'foo'; see 'st8ctl branch --help'"),
-        (["creat", "x"], "'st8ctl branch' has no command 'creat', did you mean 'create'?"),
-        (["create"], "Missing argument 'NAME'; see 'st8ctl branch create --help'"),
-        (["create", "a", "b"], "Got unexpected extra argument (b)"),
+        (["creat", "x"], "'st8ctl branch' has no command 'creat' (did you mean 'create'?)"),
+        (["create"], "NAME is missing; see 'st8ctl branch create --help'"),
+        (["create", "a", "b"], "unexpected extra argument (b)"),
         (["create", "a", "--revision", "1", "--checkpoint", "c"],
          "--revision and --checkpoint can't be used together"),
-        (["list", "x"], "Got unexpected extra argument (x)"),
-        (["delete"], "Missing argument 'NAME'"),
+        (["list", "x"], "unexpected extra argument (x)"),
+        (["delete"], "NAME is missing"),
     ],
 )  # fmt: skip
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:

@@ -105,11 +105,11 @@ def test_mistyped_scope(applied: St8ctl) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([], "Missing argument 'NAME'; see 'st8ctl checkpoint create --help'"),
-        (["delete"], "Missing argument 'NAME'; see 'st8ctl checkpoint delete --help'"),
-        (["a", "b"], "Got unexpected extra argument (b); see"),
-        (["list", "b"], "Got unexpected extra argument (b); see"),
-        (["delete", "a", "b"], "Got unexpected extra argument (b); see"),
+        ([], "NAME is missing; see 'st8ctl checkpoint create --help'"),
+        (["delete"], "NAME is missing; see 'st8ctl checkpoint delete --help'"),
+        (["a", "b"], "unexpected extra argument (b); see"),
+        (["list", "b"], "unexpected extra argument (b); see"),
+        (["delete", "a", "b"], "unexpected extra argument (b); see"),
     ],
 )
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
@@ -118,6 +118,23 @@ def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
 
     assert (2, "") == (code, out)
     assert err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize("word", ["lst", "lists", "delte", "shw", "creat"])
+def test_mistyped_command(applied: St8ctl, word: str) -> None:
+    """A mistyped subcommand makes no checkpoint of that name; ``create`` does."""
+    code, out, err = applied("checkpoint", word)
+
+    assert (2, "") == (code, out)
+    assert err.startswith(f"error: 'st8ctl checkpoint' has no command {word!r} (did ")
+    assert "; a name like that goes after 'create'; see" in err
+    assert 0 == applied("checkpoint", "create", word).code
+
+
+@pytest.mark.parametrize("name", ["last", "release", "good-list", "v1"])
+def test_name_that_is_no_command(applied: St8ctl, name: str) -> None:
+    """Names that only resemble a subcommand need no ``create``."""
+    assert 0 == applied("checkpoint", name).code
 
 
 def test_name_that_can_not_be(applied: St8ctl) -> None:

@@ -200,7 +200,7 @@ def test_shells_that_there_are(st8ctl: St8ctl) -> None:
     code, _, err = st8ctl.bare("completion", "csh")
 
     assert 2 == code
-    assert "'csh' is not one of 'bash', 'zsh', 'fish'" in err
+    assert "'csh' is none of bash, zsh, fish; see" in err
 
 
 # --- real shells ------------------------------------------------------------------

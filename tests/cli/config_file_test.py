@@ -133,6 +133,8 @@ def test_default_place(
         ("a: b: c\n", ", line 1: mapping values are not allowed"),
         ("server: {url: x\n", ", line 2: did not find expected"),
         ("a\0b", ": is no YAML"),
+        ("[" * 100_000, ", line 1: is nested deeper than 32"),
+        ("contexts: " + "{a: " * 100_000, ", line 1: is nested deeper than 32"),
         ("\tserver: x\n", ", line 1: found character that cannot start any token"),
         ("a: 1\n---\nb: 2\n", ", line 2: but found another document"),
     ],

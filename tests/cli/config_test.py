@@ -225,7 +225,7 @@ def test_set_from_standard_input(
             ["zzz", "x"],
             "there is no setting 'zzz'; known are server.url, server.tok",
         ),
-        (7, ["server.url", "x"], "server url: 'x' is no http URL; write it like"),
+        (7, ["server.url", "x"], "server.url: 'x' is no http URL; write it like"),
         (7, ["server.timeout", "3"], "server.timeout: '3' is not a duration such as"),
         (7, ["server.token", ""], "server.token: must be a text of one line, and not"),
         (7, ["server.token", "a\nb"], "server.token: must be a text of one line"),
@@ -271,7 +271,13 @@ def test_unset(st8ctl: St8ctl) -> None:
         st8ctl.bare("config", "unset", "server.token")
     )
 
-    assert TWO.replace("  token: dev-token\n", "") == path.read_text()
+    left = TWO.replace("  token: dev-token\n", "")
+    assert left == path.read_text()
+
+    assert f"server.token is not set in the top of {path}.\n" == succeed(
+        st8ctl.bare("config", "unset", "server.token")
+    )
+    assert left == path.read_text()
 
 
 def test_use_and_list(st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,13 +362,30 @@ def test_local_and_server(st8ctl: St8ctl) -> None:
     ) == st8ctl("get", "--local")
 
 
+@pytest.mark.parametrize("flag", ["--namespace", "--branch"])
+def test_empty_name(st8ctl: St8ctl, flag: str) -> None:
+    """The empty variable of a script sends nothing to the default scope."""
+    code, out, err = st8ctl("apply", "-v", "a=1", flag, "")
+
+    assert (2, "") == (code, out)
+    assert err.startswith(f"error: {flag}: '' is no name; leave the flag out; see ")
+    assert 3 == st8ctl("get").code
+
+
+@pytest.mark.parametrize("way", [["-o", "json"], ["-ojson"], ["-o=json"]])
+def test_ways_to_ask_for_json(st8ctl: St8ctl, way: list[str]) -> None:
+    """The format may follow its flag in any of the usual ways, in errors too."""
+    assert '{\n  "namespaces": []\n}\n' == st8ctl(*way, "namespace", "list").out
+    assert st8ctl(*way, "nosuch").err.startswith('{"error": ')
+
+
 def test_address_that_can_not_be(st8ctl: St8ctl) -> None:
     """An address without a scheme is told how it is written."""
     assert (
         7,
         "",
         (
-            "error: server url: '127.0.0.1:8748' is no http URL; write it like "
+            "error: --server: '127.0.0.1:8748' is no http URL; write it like "
             "http://127.0.0.1:8748 or unix:/run/st8/st8d.sock\n"
         ),
     ) == st8ctl.bare("get", "--server", "127.0.0.1:8748")

@@ -92,8 +92,8 @@ def test_many_keys(st8ctl: St8ctl) -> None:
          "--checkpoint and --at can't be used together"),
         (["--revision", "1", "--checkpoint", "c"],
          "--revision and --checkpoint can't be used together"),
-        (["--revision", "one"], "Invalid value for '--revision': 'one' is not a valid"),
-        (["--revison", "1"], "there is no flag '--revison', did you mean '--revision'?"),
+        (["--revision", "one"], "--revision: 'one' is no revision; write 12, or -1; see"),
+        (["--revison", "1"], "there is no flag '--revison' (did you mean '--revision'?)"),
     ],
 )  # fmt: skip
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:

@@ -26,7 +26,7 @@ def test_wrong_usage(st8ctl: St8ctl) -> None:
         2,
         "",
         (
-            "error: 'st8ctl namespace' has no command 'lst', did you mean 'list'?; see "
+            "error: 'st8ctl namespace' has no command 'lst' (did you mean 'list'?); see "
             "'st8ctl namespace --help'\n"
         ),
     ) == st8ctl("namespace", "lst")

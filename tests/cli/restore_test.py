@@ -78,7 +78,7 @@ def test_source_that_is_not_there(applied: St8ctl) -> None:
          "--revision and --checkpoint can't be used together"),
         (["--from-branch", "b", "--checkpoint", "c"],
          "--from-branch and --checkpoint can't be used together"),
-        (["test"], "Got unexpected extra argument (test)"),
+        (["test"], "unexpected extra argument (test)"),
     ],
 )  # fmt: skip
 def test_wrong_usage(applied: St8ctl, args: list[str], message: str) -> None:

@@ -83,11 +83,11 @@ def test_target_that_is_not_there(applied: St8ctl) -> None:
     ("args", "message"),
     [
         ([], "say where to: --revision N (-1 for the one before) or --checkpoint NAME"),
-        (["--revision", "0"], "say where to: "),
+        (["--revision", "0"], "--revision: there is no revision 0; they begin with 1"),
         (["--revision", "1", "--checkpoint", "good"],
          "--revision and --checkpoint can't be used together"),
-        (["good"], "Got unexpected extra argument (good)"),
-        (["--revision", "1", "stable"], "Got unexpected extra argument (stable)"),
+        (["good"], "unexpected extra argument (good)"),
+        (["--revision", "1", "stable"], "unexpected extra argument (stable)"),
     ],
 )  # fmt: skip
 def test_wrong_usage(applied: St8ctl, args: list[str], message: str) -> None:

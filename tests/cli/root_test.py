@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
 from st8 import __version__
@@ -72,7 +73,7 @@ def test_table_of_commands() -> None:
     ("args", "message"),
     [
         (["nonsense"], "'st8ctl' has no command 'nonsense'; see 'st8ctl --help'"),
-        (["aply", "x"], "'st8ctl' has no command 'aply', did you mean 'apply'?; see"),
+        (["aply", "x"], "'st8ctl' has no command 'aply' (did you mean 'apply'?); see"),
         (
             ["get", "--nonsense"],
             "there is no flag '--nonsense'; see 'st8ctl get --help'",
@@ -80,10 +81,16 @@ def test_table_of_commands() -> None:
         (["--nonsense", "get"], "there is no flag '--nonsense'; see"),
         (
             ["--tokn", "s3cret", "get"],
-            "there is no flag '--tokn', did you mean '--token'?; see",
+            "there is no flag '--tokn' (did you mean '--token'?); see",
         ),
-        (["get", "--server"], "Option '--server' requires an argument"),
+        (["get", "--server"], "--server needs a value"),
         (["\x1b[31m"], "'st8ctl' has no command '\\x1b[31m'; see"),
+        (["get", "--local=yes"], "--local takes no value"),
+        (["get", "-o", "xml"], "--output: 'xml' is none of text, json, yaml; see"),
+        (["log", "--after", "0"], "--after: 0 is no whole number from 1 on; see"),
+        (["edit"], "KEY is missing; see 'st8ctl edit --help'"),
+        (["completion"], "one of bash, zsh, fish is missing; see"),
+        (["version", "x", "y"], "unexpected extra arguments (x y); see"),
     ],
 )
 def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
@@ -93,6 +100,48 @@ def test_wrong_usage(st8ctl: St8ctl, args: list[str], message: str) -> None:
     assert (2, "", 1) == (code, out, err.count("\n"))
     assert err.startswith(f"error: {message}")
     assert "s3cret" not in err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["get", "--revision", "0"],
+        ["diff", "--revision", "0"],
+        ["rollback", "--revision", "0"],
+        ["restore", "--revision", "0"],
+        ["checkpoint", "create", "--revision", "0", "c"],
+        ["branch", "create", "--revision", "0", "b"],
+        ["show", "0"],
+    ],
+)
+def test_revision_0(st8ctl: St8ctl, args: list[str]) -> None:
+    """There is no revision 0: it is an error, and never stands for the head."""
+    st8ctl("apply", "-v", "a=1")
+
+    code, out, err = st8ctl(*args)
+
+    assert (2, "") == (code, out)
+    assert "0" in err
+
+
+@pytest.mark.parametrize("side", ["0", "-0", "00"])
+def test_side_0(st8ctl: St8ctl, side: str) -> None:
+    """No side of a comparison is revision 0."""
+    st8ctl("apply", "-v", "a=1")
+
+    code, out, err = st8ctl("diff", "--from", side)
+
+    assert (7, "") == (code, out)
+    assert err.startswith(f"error: --from: {side!r} is no state; write ")
+
+
+def test_certificate_that_is_not_there(st8ctl: St8ctl) -> None:
+    """What the library says of an argument is told of the flag that it came from."""
+    to = ["--server", "https://127.0.0.1:9"]
+    for flag in ("--ca-file", "--cert", "--key"):
+        ended = st8ctl.bare("get", *to, flag, "/nowhere")
+        assert (7, "") == ended[:2]
+        assert ended.err.startswith(f"error: {flag}: ")
 
 
 @pytest.mark.parametrize("code", sorted(CLASSES))
@@ -154,3 +203,29 @@ def test_fault(st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_groups_are_lazy() -> None:
     """The commands are loaded by name, none before it is called."""
     assert isinstance(ROOT, LazyGroup)
+
+
+def _commands() -> list[list[str]]:
+    """Return the words of every command."""
+    found: list[list[str]] = [[]]
+    context = click.Context(ROOT)
+    for name in ROOT.list_commands(context):
+        command = ROOT.get_command(context, name)
+        found.append([name])
+        if isinstance(command, click.Group):
+            found += [[name, sub] for sub in command.list_commands(context)]
+    return found
+
+
+@pytest.mark.parametrize("words", _commands(), ids=" ".join)
+def test_help_reads_well(st8ctl: St8ctl, words: list[str]) -> None:
+    """Help fits a page, breaks no flag over lines, and cuts no sentence short."""
+    code, out, err = st8ctl.bare(*words, "--help")
+
+    assert (0, "") == (code, err)
+    usage, *lines = out.splitlines()
+    assert usage.startswith("Usage: st8ctl")
+    for line in lines:
+        assert len(line) <= 100
+        assert not line.endswith(("...", "-"))
+        assert "[x>=" not in line

@@ -29,9 +29,13 @@ def test_sqlite_is_a_store_in_a_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "sqlite:", "sqlite", "mysql:x", "/var/lib/st8", ":"]
+    "url", ["", "sqlite:", "sqlite", "mysql:x", "/var/lib/st8", ":", "u:pw@h"]
 )
 def test_other_urls_are_refused(url: str) -> None:
-    """What names no store is an invalid value that shows right ones."""
-    with pytest.raises(InvalidValue, match="write sqlite:DIRECTORY or memory:"):
+    """What names no store is an invalid value that shows right ones, and no password."""
+    with pytest.raises(
+        InvalidValue, match=r"write sqlite:DIRECTORY, postgresql://.* or memory:"
+    ) as caught:
         open_store(url)
+
+    assert "pw" not in caught.value.detail

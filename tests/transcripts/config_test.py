@@ -78,7 +78,7 @@ def test_init_with_a_wrong_answer(stage: Stage) -> None:
     )
 
     assert 7 == code
-    assert text.splitlines()[-1].startswith("error: server url: 'nonsense' is no http")
+    assert text.splitlines()[-1].startswith("error: server.url: 'nonsense' is no http")
     assert not place(stage).exists()
 
 
@@ -170,7 +170,7 @@ def test_what_can_not_be(stage: Stage) -> None:
          ("there is no setting 'server.tokn'; did you mean 'server.token'?; see "
          "'st8ctl config set --help'")),
         (["config", "vew"], 2,
-         ("'st8ctl config' has no command 'vew', did you mean 'view'?; see 'st8ctl "
+         ("'st8ctl config' has no command 'vew' (did you mean 'view'?); see 'st8ctl "
          "config --help'")),
         (["config", "get", "server.token"], 3,
          ("server.token is not set; set it with `st8ctl config set server.token "

@@ -191,14 +191,14 @@ def test_on_a_terminal(stage: Stage) -> None:
     )
     assert (
         2,
-        "error: 'st8ctl' has no command 'lgo', did you mean 'log'?; see 'st8ctl --help'\n",
+        "error: 'st8ctl' has no command 'lgo' (did you mean 'log'?); see 'st8ctl --help'\n",
     ) == stage.terminal("lgo")
 
 
 def test_usage_as_an_object(stage: Stage) -> None:
     """Wrong usage is an object too, wherever the format is asked for."""
     detail = (
-        "there is no flag '--grph', did you mean '--graph'?; see 'st8ctl log --help'"
+        "there is no flag '--grph' (did you mean '--graph'?); see 'st8ctl log --help'"
     )
     error = {"error": {"code": "usage", "detail": detail, "exit_code": 2}}
     for args in (["log", "--grph", "-o", "json"], ["-ojson", "log", "--grph"],

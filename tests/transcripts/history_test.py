@@ -296,6 +296,12 @@ def test_log_through_a_pager(stage: Stage) -> None:
     assert (
         0,
         """\
+rev=4 parent=2 branch=main at=2026-01-01T01:02:00Z message="undo" changes=1 author="ops"
+""",
+    ) == stage.terminal("log", "--limit", "1", columns=120, env={"TERM": "dumb"})
+    assert (
+        0,
+        """\
 \x1b[33mrev=4\x1b[0m parent=2 branch=main at=2026-01-01T01:02:00Z message="undo" changes=1 author="ops"
 """,
     ) == stage.terminal("log", "--limit", "1", columns=120, env={"PAGER": "'"})

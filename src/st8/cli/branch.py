@@ -65,8 +65,16 @@ def create(
     help="Do it only if its head is revision N.",
 )
 def delete(flags: Flags, name: str, expect_revision: int | None) -> None:
-    """Delete a branch; checkpoints keep what they name."""
+    """Delete a branch; checkpoints keep what they name.
+
+    The current branch is deleted only with --expect-revision.
+    """
     with flags.connect() as client:
+        if name == client.branch and expect_revision is None:
+            raise click.UsageError(
+                f"{name!r} is the current branch; say which head it is to have "
+                "with --expect-revision N, or pick another with --branch"
+            )
         client.delete_branch(name, expect_revision=expect_revision)
     record(flags, {"deleted": name}, lambda: f"Deleted branch {output.escaped(name)}\n")
 

@@ -8,6 +8,7 @@ import click
 
 from st8.cli import output
 from st8.cli.command import Group, command
+from st8.cli.options import REVISION
 from st8.cli.render import listing, plain, record
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ COMMAND = Group(
 @click.option(
     "--revision",
     metavar="N",
-    type=int,
+    type=REVISION,
     help="Name revision N; -1 is the one before the head.",
 )
 @click.option("--description", metavar="TEXT", default="", help="What it is good for.")
@@ -74,7 +75,7 @@ def list_all(flags: Flags) -> None:
 @command("show")
 @click.argument("name")
 def show(flags: Flags, name: str) -> None:
-    """Show what a checkpoint names, who made it, and what it is good for."""
+    """Show what a checkpoint names, by whom and what for."""
     with flags.connect() as client:
         found = client.checkpoint(name)
     record(flags, plain(found), lambda: _page(found))

@@ -47,10 +47,18 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--client",
         "--force",
         "--show-secrets",
+        "--contents",
+        "--exec-fail",
     }
 )
 """Every flag of every command that takes no value: a word behind any other flag is
 its value, not the name of a subcommand. A test keeps it complete."""
+
+_MISTYPED: Final = 0.8
+"""How alike two words must be, of at most 1, for one to be the other mistyped."""
+
+_RANGE: Final = "  [x>="
+"""With it, Click ends the help of a flag that takes a number from something on."""
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -70,7 +78,8 @@ class _WithGlobalFlags(click.Command):
         global_flags: list[click.Parameter] = list(_global_options(self))
         own = [p for p in self.get_params(ctx) if p not in global_flags]
         for title, params in (("Options", own), ("Global flags", global_flags)):
-            rows = [row for p in params if (row := p.get_help_record(ctx))]
+            records = [row for p in params if (row := p.get_help_record(ctx))]
+            rows = [(name, text.partition(_RANGE)[0]) for name, text in records]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
@@ -150,6 +159,8 @@ class Group(_WithGlobalFlags, click.Group):
         if at is not None and (known or self.strict):
             args = [args[at], *args[:at], *args[at + 1 :]]
         elif self.default and not {"-h", "--help"}.intersection(args):
+            if at is not None:
+                self._check_meant(ctx, args[at])
             args = [self.default, *args]
         return super().parse_args(ctx, args)
 
@@ -162,11 +173,27 @@ class Group(_WithGlobalFlags, click.Group):
             raise click.UsageError(self._unknown(ctx, args[0]), ctx)
         return args[0], found, args[1:]
 
+    def _check_meant(self, ctx: click.Context, word: str) -> None:
+        """Check that a word for the default subcommand is no mistyped subcommand.
+
+        Raises:
+            UsageError: It is one letter or so away from one.
+        """
+        import difflib
+
+        near = difflib.get_close_matches(word, self.list_commands(ctx), 1, _MISTYPED)
+        if near:
+            raise click.UsageError(
+                f"{ctx.command_path!r} has no command {word!r} (did you mean "
+                f"{near[0]!r}?); a name like that goes after {self.default!r}",
+                ctx,
+            )
+
     def _unknown(self, ctx: click.Context, name: str) -> str:
         import difflib
 
         near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
         return f"{ctx.command_path!r} has no command {name!r}{hint}"
 
 

@@ -54,8 +54,8 @@ _ASKED: Final = {
 def init(flags: Flags, force: bool) -> None:
     """Make the configuration file, or with --context a context in it.
 
-    On a terminal it asks. Elsewhere --server says where st8d is; --token,
-    --ca-file, --cert, --key, --namespace, --branch, --timeout are kept too.
+    On a terminal it asks. Elsewhere --server says where st8d is, and what the
+    other global flags say is kept too.
     """
     from st8.cli.config_edit import put, read_text, remove, save
 
@@ -154,8 +154,14 @@ def unset(flags: Flags, setting: str) -> None:
 
     _known(setting)
     path, context = _target(flags)
-    save(path, remove(read_text(path), _place(context, setting)))
-    _done(flags, f"Removed {setting} of {_called(context)} in {path}", path, context)
+    text = read_text(path)
+    left = remove(text, _place(context, setting))
+    if left == text:
+        what = f"{setting} is not set in {_called(context)} of {path}"
+    else:
+        save(path, left)
+        what = f"Removed {setting} of {_called(context)} in {path}"
+    _done(flags, what, path, context)
 
 
 @command("use")
@@ -296,7 +302,11 @@ def _checked(setting: str, value: str) -> str:
     if setting == "server.url" and value != "local":
         from st8.client._address import Address
 
-        Address.parse(value)
+        try:
+            Address.parse(value)
+        except InvalidValue as error:
+            problem = error.detail.removeprefix(f"{error.field}: ")
+            raise InvalidValue(setting, problem) from None
     if setting == "server.timeout":
         from st8.core.durations import parse_duration
 

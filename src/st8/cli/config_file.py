@@ -29,12 +29,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from st8.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     import yaml
 
@@ -49,6 +49,7 @@ __all__ = [
     "parse",
 ]
 
+_DEPTH_MAX: Final = 32
 KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "server": (
         "url",
@@ -175,8 +176,10 @@ def parse(place: str, data: bytes) -> ConfigFile:
     """
     import yaml
 
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        root = yaml.compose(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        _check_depth(place, yaml.parse(data, loader))
+        root = yaml.compose(data, loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _wrong(place, mark, error.problem or "is no YAML") from None
@@ -202,6 +205,21 @@ def parse(place: str, data: bytes) -> ConfigFile:
             f"no context {current!r} is there; {nearest(current, contexts)}",
         )
     return ConfigFile(place, current, contexts)
+
+
+def _check_depth(place: str, events: Iterable[yaml.Event]) -> None:
+    """Refuse what is nested too deep: the composer in C would crash on it."""
+    import yaml
+
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH_MAX:
+            mark = cast("yaml.Mark", event.start_mark)
+            raise _wrong(place, mark, f"is nested deeper than {_DEPTH_MAX}")
 
 
 def context_problem(name: str) -> str:

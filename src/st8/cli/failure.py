@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from st8.cli import output
-from st8.core.errors import St8Error, Unauthenticated, Unreachable
+from st8.core.errors import InvalidValue, St8Error, Unauthenticated, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,13 @@ __all__ = ["explained", "tell"]
 
 _FAULT: Final = 1
 _FORMATS: Final = ("json", "yaml")
+_ARGUMENTS: Final = {
+    "server url": "server",
+    "ca file": "ca_file",
+    "cert file": "cert_file",
+    "key file": "key_file",
+}
+"""What the library calls its arguments, to the settings that they come from."""
 
 
 def tell(error: Exception, flags: Flags, args: Sequence[str]) -> int:
@@ -60,16 +67,31 @@ def explained(error: St8Error, flags: Flags) -> str:
         if origin is None:
             return f"{problem}; give one with --token, ST8_TOKEN or server.token_file"
         return f"{problem}; check the one that was sent, from {origin}"
+    if isinstance(error, InvalidValue):
+        argument, _, problem = error.detail.partition(": ")
+        origin = flags.origins.get(_ARGUMENTS.get(argument, ""))
+        return _with_flags(f"{origin}: {problem}") if origin else error.detail
     if isinstance(error, Unreachable):
         check = "check the address, and that st8d runs there"
         origin = flags.origins.get("server", "--server")
         where = "" if origin.startswith("--") else f" (from {origin})"
-        return error.detail.replace(
+        return _with_flags(error.detail).replace(
             check,
             f"check the address{where}, and that st8d runs there; `st8d` starts one, "
             "--local needs none",
         )
     return error.detail
+
+
+def _with_flags(detail: str) -> str:
+    """Return a sentence that names flags where the library names its arguments."""
+    for remedy, flags in (
+        ("(ca file)", "(--ca-file)"),
+        ("(cert file)", "(--cert)"),
+        ("(cert file, key file)", "(--cert, --key-file)"),
+    ):
+        detail = detail.replace(remedy, flags)
+    return detail
 
 
 def _told(error: Exception, flags: Flags) -> tuple[str, str, int]:
@@ -88,12 +110,45 @@ def _told(error: Exception, flags: Flags) -> tuple[str, str, int]:
 
 def _with_help(error: click.UsageError) -> str:
     """Return the message of a wrong usage, and where to read on."""
-    message = error.format_message().rstrip(".")
-    if isinstance(error, click.NoSuchOption):
-        message = _without_such_flag(error.option_name, error.possibilities or [])
+    message = _usage(error)
     if error.ctx is None:
         return message
     return f"{message}; see '{error.ctx.command_path} --help'"
+
+
+def _usage(error: click.UsageError) -> str:
+    """Return what was wrong on the line, in our words where they are Click's."""
+    if isinstance(error, click.NoSuchOption):
+        return _without_such_flag(error.option_name, error.possibilities or [])
+    if isinstance(error, click.BadOptionUsage):
+        takes = "takes no" if "does not take" in error.message else "needs a"
+        return f"{error.option_name} {takes} value"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        return _bad_value(error, error.param)
+    return error.format_message().rstrip(".").removeprefix("Got ")
+
+
+def _bad_value(error: click.BadParameter, param: click.Parameter) -> str:
+    """Return which flag or argument has no value, or one that can't be."""
+    kind = param.type
+    name = param.metavar or str(param.name).upper()
+    if isinstance(param, click.Option):
+        name = next((o for o in param.opts if o.startswith("--")), param.opts[0])
+    if isinstance(error, click.MissingParameter):
+        if isinstance(kind, click.Choice):
+            name = f"one of {', '.join(kind.choices)}"
+        return f"{name} is missing"
+    problem = error.message.rstrip(".")
+    value = problem.partition(" is not ")[0]
+    if isinstance(kind, click.Choice):
+        problem = f"{value} is none of {', '.join(kind.choices)}"
+    elif isinstance(kind, click.IntRange):
+        problem = f"{value} is no whole number from {kind.min} on"
+    elif kind is click.INT:
+        problem = f"{value} is no whole number"
+    if isinstance(param, click.Argument):
+        return problem
+    return f"{name}: {problem}"
 
 
 def _without_such_flag(name: str, near: Sequence[str]) -> str:
@@ -101,7 +156,7 @@ def _without_such_flag(name: str, near: Sequence[str]) -> str:
     import difflib
 
     best = difflib.get_close_matches(name, near, n=1)
-    hint = f", did you mean {best[0]!r}?" if best else ""
+    hint = f" (did you mean {best[0]!r}?)" if best else ""
     return f"there is no flag {name!r}{hint}"
 
 
@@ -114,7 +169,7 @@ def _format(flags: Flags, args: Sequence[str]) -> str:
         if first in {"-o", "--output"} and second in _FORMATS:
             return second
         for form in _FORMATS:
-            if first in {f"-o{form}", f"--output={form}"}:
+            if first in {f"-o{form}", f"-o={form}", f"--output={form}"}:
                 return form
     return "text"
 
@@ -128,12 +183,7 @@ def _write(form: str, error: dict[str, object]) -> None:
         import yaml
 
         text = yaml.safe_dump({"error": error}, sort_keys=False, width=1_000_000)
-    try:
-        if sys.stderr is not None:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-    except OSError:
-        pass
+    output.note_lines(text)
 
 
 def _flush() -> None:

@@ -8,7 +8,7 @@ names a context on the line means it, whatever the environment has.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
@@ -241,9 +241,32 @@ def _keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
         setattr(ctx.find_object(Flags), param.name, value)
 
 
+def _keep_name(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    """Keep the name of a scope, unless it is the empty value of a shell's variable."""
+    if value == "":
+        raise click.BadParameter("'' is no name; leave the flag out", ctx, param)
+    _keep(ctx, param, value)
+
+
+class _Format(click.Choice):
+    """How answers are shown; ``-o=json`` is ``-o json``."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """Return the format."""
+        return super().convert(str(value).removeprefix("="), param, ctx)
+
+
 def _flag(names: list[str], metavar: str, text: str) -> click.Option:
     return click.Option(
         names, metavar=metavar, expose_value=False, callback=_keep, help=text
+    )
+
+
+def _named(names: list[str], text: str) -> click.Option:
+    return click.Option(
+        names, metavar="NAME", expose_value=False, callback=_keep_name, help=text
     )
 
 
@@ -265,8 +288,8 @@ GLOBAL_OPTIONS: Final[list[click.Option]] = [
     _flag(["key_file", "--key", "--key-file"], "FILE", "Its private key (PEM)."),
     _switch(["--local"], "Run st8d inside this command."),
     _flag(["--state-dir"], "DIR", f"Where --local keeps its state.  [{STATE_DIR}]"),
-    _flag(["--namespace"], "NAME", "The namespace.  [default]"),
-    _flag(["--branch"], "NAME", "The branch.  [main]"),
+    _named(["--namespace"], "The namespace.  [default]"),
+    _named(["--branch"], "The branch.  [main]"),
     _flag(
         ["--timeout"],
         "DURATION",
@@ -277,7 +300,7 @@ GLOBAL_OPTIONS: Final[list[click.Option]] = [
     click.Option(
         ["-o", "--output"],
         metavar="FORMAT",
-        type=click.Choice(["text", "json", "yaml"]),
+        type=_Format(["text", "json", "yaml"]),
         expose_value=False,
         callback=_keep,
         help="How answers are shown: text, json or yaml.  [text]",
@@ -285,7 +308,9 @@ GLOBAL_OPTIONS: Final[list[click.Option]] = [
     _switch(["--no-pager"], "Show long answers without a pager."),
 ]
 
-_ALONE: Final = {"--key": _flag(["key_file", "--key-file"], "FILE", "Its private key.")}
+_ALONE: Final = {
+    "--key": _flag(["key_file", "--key-file"], "FILE", "Its private key (PEM).")
+}
 """What is left of a global flag where a command has a flag of that name itself."""
 
 

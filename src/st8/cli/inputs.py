@@ -246,7 +246,11 @@ def _check_usage(given: Given, paths: Collection[str]) -> None:
         raise click.UsageError("standard input can be read only once")
     if given["prefix"] is not None and not paths:
         raise click.UsageError("--prefix is for files; name one")
-    directory = given["recursive"] and any(map(os.path.isdir, paths))
+    # A path where nothing is ends the command when it is read.
+    directory = given["recursive"] and any(
+        os.path.isdir(path) or not (path == "-" or os.path.lexists(path))
+        for path in paths
+    )
     if not given["recursive"] or (given["prune"] and not directory):
         for flag in ("include", "exclude", "hidden", "prune"):
             if given[flag]:

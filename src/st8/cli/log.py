@@ -43,11 +43,14 @@ _LABELS_MAX: Final = 10_000
     help="At most N revisions.  [20]",
 )
 @click.option(
-    "--after", metavar="N", type=int, help="Only those older than revision N."
+    "--after",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Only those older than revision N.",
 )
 @click.option("--key", metavar="KEY", help="Only those that touched this document.")
 @click.option(
-    "--prefix", metavar="TEXT", help="Only those that touched a key under it."
+    "--prefix", metavar="TEXT", help="Only those that touched a key that begins so."
 )
 @click.option("--author", metavar="NAME", default="", help="Only those by NAME.")
 @click.option(

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["only_one", "pick_options", "write_options"]
+__all__ = ["REVISION", "only_one", "pick_options", "write_options"]
+
+
+class _Revision(click.ParamType):
+    """The number of a revision, or how many before the head with a minus; never 0."""
+
+    name = "revision"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Return the number.
+
+        The daemon takes 0 for the head, as nothing said; who writes it means
+        something else.
+        """
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no revision; write 12, or -1", param, ctx)
+        if number == 0:
+            self.fail("there is no revision 0; they begin with 1", param, ctx)
+        return number
+
+
+REVISION: Final = _Revision()
+"""The type of an option that picks a revision."""
 
 F = TypeVar("F", bound="Callable[..., None]")
 
@@ -21,7 +47,7 @@ def pick_options(function: F) -> F:
         click.option(
             "--revision",
             metavar="N",
-            type=int,
+            type=REVISION,
             help="The state of revision N; -1 is the one before the head.",
         ),
     ):

@@ -116,12 +116,7 @@ def complain(message: str) -> None:
 
 def note(message: str) -> None:
     """Write a sentence to standard error; a standard error nobody reads is fine."""
-    try:
-        if sys.stderr is not None:  # it is where nobody gave the process one
-            sys.stderr.write(escaped(message) + "\n")
-            sys.stderr.flush()
-    except OSError:
-        pass
+    note_lines(escaped(message) + "\n")
 
 
 def note_lines(text: str) -> None:
@@ -130,7 +125,7 @@ def note_lines(text: str) -> None:
     Contents of documents go through :func:`shown_content` first.
     """
     try:
-        if sys.stderr is not None:
+        if sys.stderr is not None:  # it is where nobody gave the process one
             sys.stderr.write(text)
             sys.stderr.flush()
     except OSError:

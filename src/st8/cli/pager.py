@@ -1,7 +1,7 @@
 """Long answers on a terminal, shown through the pager that people are used to.
 
-That is ``ST8_PAGER``, else ``PAGER``, else ``less -FRX``; ``cat`` or an empty one is
-none. A pager that can't be started is no reason to show nothing: the answer is
+That is ``ST8_PAGER``, else ``PAGER``, else ``less -FRX``, if the terminal is not a dumb
+one; ``cat`` or an empty one is none. A pager that can't be started is no reason to show nothing: the answer is
 written as it is.
 """
 
@@ -64,7 +64,8 @@ class _Terminal(io.TextIOWrapper):
 
 def _command() -> list[str]:
     """Return the words of the pager's command; none for no pager."""
-    text = os.environ.get("ST8_PAGER", os.environ.get("PAGER", _DEFAULT))
+    default = "" if os.environ.get("TERM") == "dumb" else _DEFAULT
+    text = os.environ.get("ST8_PAGER", os.environ.get("PAGER", default))
     import shlex
 
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from st8.cli.flags import Flags
 
-__all__ = ["listing", "mapping", "plain", "record"]
+__all__ = ["listing", "mapping", "one_of_many", "plain", "record"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,21 @@ def record(flags: Flags, value: Mapping[str, Any], text: Callable[[], str]) -> N
         output.write(_json(value, indent=2) + "\n")
     else:
         output.write(_yaml(value))
+
+
+def one_of_many(
+    flags: Flags, value: Mapping[str, Any], text: Callable[[], str]
+) -> None:
+    """Write one of answers that come one after the other, without an end.
+
+    As :func:`record`, but JSON is on one line, and YAML a document of its own.
+    """
+    if flags.output == "text":
+        output.write(text())
+    elif flags.output == "json":
+        output.write(_json(value) + "\n")
+    else:
+        output.write("---\n" + _yaml(value))
 
 
 def listing(

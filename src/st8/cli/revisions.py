@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 __all__ = ["entry_line", "entry_page", "seconds_of"]
 
 
-def entry_line(entry: LogEntry) -> str:
-    """Return the line of a revision in the log."""
+def entry_line(entry: LogEntry, *, many: bool = False) -> str:
+    """Return the line of a revision in the log.
+
+    Args:
+        entry: The revision.
+        many: It lacks its changes, as they are too many.
+    """
+    changes = "many" if many else len(entry.changes)
     author = f" author={output.quoted(entry.author)}" if entry.author else ""
     return (
         f"{output.paint(f'rev={entry.revision}', 'yellow')} parent={entry.parent} "
         f"branch={output.escaped(entry.branch)} at={seconds_of(entry.created_at)} "
-        f"message={output.quoted(entry.message)} changes={len(entry.changes)}{author}\n"
+        f"message={output.quoted(entry.message)} changes={changes}{author}\n"
     )
 
 

@@ -44,6 +44,7 @@ ROOT: Final = LazyGroup(
         "edit": ("st8.cli.edit", "Change a document in an editor."),
         "log": ("st8.cli.log", "Show the revision history."),
         "show": ("st8.cli.show", "Show one revision, or a document as it was in it."),
+        "watch": ("st8.cli.watch", "Show each revision as it is made; run a command."),
         "checkpoint": ("st8.cli.checkpoint", "Name a revision; list and delete names."),
         "rollback": ("st8.cli.rollback", "Roll back to a revision or checkpoint."),
         "branch": ("st8.cli.branch", "List, create and delete branches."),
@@ -56,7 +57,7 @@ ROOT: Final = LazyGroup(
         "completion": ("st8.cli.completion", "Print what completes st8ctl in a shell."),
         "version": ("st8.cli.version", "Show the versions of st8ctl and st8d."),
     },
-    help="Version configuration and operational state: apply, diff, check, roll back.",
+    help="Version configuration and operational state: apply, compare, roll back.",
     epilog="Connect with --server URL, ST8_SERVER, or a context of the configuration "
     "file (st8ctl config init); --local needs no daemon.\n\n"
     "Exit codes: 0 done; 1 a fault, corrupt data, or differences that were asked for; "

@@ -28,7 +28,8 @@ __all__ = ["FORMS", "Directory", "laid_over", "side_of"]
 FORMS: Final = (
     "12, -1, head, checkpoint:NAME, branch:NAME, branch:NAME@12, at:TIME or dir:PATH"
 )
-_NUMBER: Final = r"-?[0-9]{1,18}"
+_NUMBER: Final = r"-?0{0,9}[1-9][0-9]{0,17}"
+"""Any but 0, which the daemon takes for the head, and which is no revision."""
 
 
 class Directory(NamedTuple):

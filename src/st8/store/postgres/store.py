@@ -1,0 +1,440 @@
+"""The store in PostgreSQL: shared by any number of daemons.
+
+Each read is a statement, and each commit is one: compare and set, see
+:mod:`~st8.store.postgres.statements`. Nothing is fenced after a failure: the server
+answers for its own fsyncs, and a commit that it has not confirmed is not there, unless
+the connection was lost before it could say so.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, cast, final
+
+import psycopg
+
+from st8.core.errors import Corrupt, OutcomeUnknown, St8Error, StorageFailed
+from st8.core.ids import (
+    BranchName,
+    CheckpointName,
+    Digest,
+    IdempotencyKey,
+    Namespace,
+    RevisionNumber,
+    digest_of,
+    digest_prefix,
+)
+from st8.core.limits import NAME_BYTES
+from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
+from st8.store.codec import pack, unpack
+from st8.store.postgres import failures, schema
+from st8.store.postgres.address import read_address
+from st8.store.postgres.connections import Connections
+from st8.store.postgres.statements import commit_of
+from st8.store.postgres.turns import Turns
+from st8.store.postgres.values import Bigints, Binaries, Texts
+from st8.store.rows import BRANCH, CHECKPOINT, unsealed
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+
+    from st8.store.postgres.statements import Commit
+
+__all__ = ["CHANNEL", "PostgresStore"]
+
+CHANNEL: Final = "st8"
+"""What is announced is announced there, with the schema's name after a colon."""
+_ANNOUNCED_BYTES: Final = 7_900
+"""PostgreSQL takes 8,000."""
+
+_LAST_NAME: Final = "\U0010ffff" * (NAME_BYTES.maximum // 4 + 1)
+"""What no name has after its prefix, nor anything that sorts behind it."""
+_INTEGER_MAX: Final = 2**63 - 1
+
+_OBJECTS: Final = b"SELECT digest, data FROM objects WHERE digest = ANY ($1::bytea[])"
+_OBJECTS_UP_TO: Final = b"""
+SELECT digest, data FROM (
+  SELECT digest, data, place, sum(size) OVER (ORDER BY place) - size AS before FROM (
+    SELECT o.digest, o.data, w.place, octet_length(o.data) - 1 AS size
+    FROM unnest($1::bytea[]) WITH ORDINALITY AS w (digest, place)
+    JOIN objects o ON o.digest = w.digest) AS found) AS summed
+WHERE before <= $2::bigint ORDER BY place"""
+_NAMESPACE: Final = (
+    b"SELECT format, epoch, last_revision, seal FROM store "
+    b"LEFT JOIN namespaces ON name = $1::text"
+)
+_NAMESPACES: Final = (
+    b"SELECT name, last_revision, seal FROM namespaces WHERE name >= $1::text "
+    b"AND name < $2::text AND name > $3::text AND last_revision > 0 "
+    b"ORDER BY name LIMIT $4::bigint"
+)
+_BRANCH: Final = (
+    b"SELECT name, base, since, head, head_digest, seal FROM branches "
+    b"WHERE namespace = $1::text AND name = $2::text"
+)
+_BRANCHES: Final = (
+    b"SELECT name, base, since, head, head_digest, seal FROM branches "
+    b"WHERE name >= $1::text AND name < $2::text AND name > $3::text "
+    b"AND namespace = $5::text ORDER BY name LIMIT $4::bigint"
+)
+_CHECKPOINT: Final = (
+    b"SELECT name, revision, digest, branch, description, author, time_ns, seal "
+    b"FROM checkpoints WHERE namespace = $1::text AND name = $2::text"
+)
+_CHECKPOINTS: Final = (
+    b"SELECT name, revision, digest, branch, description, author, time_ns, seal "
+    b"FROM checkpoints WHERE name >= $1::text AND name < $2::text AND name > $3::text "
+    b"AND namespace = $5::text ORDER BY name LIMIT $4::bigint"
+)
+_REVISIONS: Final = (
+    b"SELECT number, data, seal FROM revisions "
+    b"WHERE namespace = $1::text AND number = ANY ($2::bigint[])"
+)
+_NUMBERS: Final = (
+    b"SELECT number FROM revisions WHERE namespace = $1::text "
+    b"AND number > $2::bigint ORDER BY number LIMIT $3::bigint"
+)
+_ANSWER: Final = (
+    b"SELECT key, request, revision, noop, expires_ns, seal FROM answers "
+    b"WHERE namespace = $1::text AND key = $2::text"
+)
+_RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
+_REMOVED: Final = b"""
+DELETE FROM revisions r USING unnest($1::text[], $2::bigint[]) AS g (namespace, number)
+WHERE r.namespace = g.namespace AND r.number = g.number
+AND NOT EXISTS (SELECT FROM branches b
+  WHERE b.namespace = r.namespace AND r.number IN (b.base, b.head))
+AND NOT EXISTS (SELECT FROM checkpoints c
+  WHERE c.namespace = r.namespace AND c.revision = r.number)"""
+_SWEPT: Final = (
+    b"SELECT id, epoch, digest FROM objects WHERE id > $1::bigint "
+    b"ORDER BY id LIMIT $2::bigint"
+)
+_DELETED: Final = b"""
+DELETE FROM objects WHERE id IN (
+  SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
+  FOR UPDATE SKIP LOCKED)
+RETURNING id"""
+_MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
+_WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
+_FSYNC: Final = b"SELECT current_setting('fsync')"
+_NOTIFY: Final = b"SELECT pg_notify($1::text, $2::text)"
+
+
+@final
+class PostgresStore:
+    """A store in a schema of a PostgreSQL database."""
+
+    exclusive: bool = False
+
+    def __init__(self, url: str) -> None:
+        """Open the store at ``url``, making its tables if they are not there.
+
+        Args:
+            url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
+                that libpq knows, and with ``schema`` if it shall not be ``st8``.
+
+        Raises:
+            InvalidValue: The URL can't be read.
+            NewerFormat: A newer st8 wrote it; it is left as it is.
+            StorageFailed: The server can't be reached, or can't have the tables.
+        """
+        self._address = read_address(url)
+        self._connections = Connections(self._address)
+        self._turns = Turns(self._connections, self._address.schema)
+        try:
+            with self._connections.use() as session:
+                schema.prepare(session, self._address)
+                number = session.connection.info.server_version
+                fsync = session.rows(_FSYNC)[0][0]
+        except psycopg.Error as error:
+            self._connections.close()
+            raise failures.running(error, self._address) from None
+        except BaseException:
+            self._connections.close()
+            raise
+        self.name = f"postgresql {number // 10_000}.{number % 10_000}"
+        if fsync != "on":
+            self.name += ", which does not fsync"
+
+    # --- reads ---------------------------------------------------------------
+
+    def objects(
+        self, digests: Sequence[Digest], size_max: int | None = None
+    ) -> dict[Digest, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        if not digests:
+            return {}
+        wanted = Binaries(dict.fromkeys(digests))
+        if size_max is None:
+            return {d: unpack(data) for d, data in self._rows(_OBJECTS, wanted)}
+        found: dict[Digest, bytes] = {}
+        size = 0
+        for digest, packed in self._rows(_OBJECTS_UP_TO, wanted, size_max):
+            data = found[digest] = unpack(packed)
+            size += len(data)
+            if size > size_max:
+                break
+        return found
+
+    def namespace(self, name: Namespace) -> NamespaceState:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(_NAMESPACE, name)
+        if not rows:
+            raise Corrupt("the store has no collection epoch")
+        form, epoch, *row = rows[0]
+        # A newer st8d may migrate the store while this one runs.
+        schema.check_format(form, self._address)
+        last = 0 if row == [None, None] else unsealed(row, name, int)[0]
+        return NamespaceState(RevisionNumber(last), epoch)
+
+    def namespaces(
+        self, prefix: str, after: str, limit: int
+    ) -> Sequence[NamespaceInfo]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._page(_NAMESPACES, prefix, after, limit)
+        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(_BRANCH, namespace, name)
+        return Branch(*unsealed(rows[0], namespace, *BRANCH)) if rows else None
+
+    def branches(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Branch]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._page(_BRANCHES, prefix, after, limit, namespace)
+        return [Branch(*unsealed(row, namespace, *BRANCH)) for row in rows]
+
+    def checkpoint(
+        self, namespace: Namespace, name: CheckpointName
+    ) -> Checkpoint | None:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(_CHECKPOINT, namespace, name)
+        return Checkpoint(*unsealed(rows[0], namespace, *CHECKPOINT)) if rows else None
+
+    def checkpoints(
+        self, namespace: Namespace, prefix: str, after: str, limit: int
+    ) -> Sequence[Checkpoint]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._page(_CHECKPOINTS, prefix, after, limit, namespace)
+        return [Checkpoint(*unsealed(row, namespace, *CHECKPOINT)) for row in rows]
+
+    def revisions(
+        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
+    ) -> Mapping[RevisionNumber, bytes]:
+        """See :class:`~st8.core.ports.Store`."""
+        wanted = Bigints(n for n in numbers if 0 < n <= _INTEGER_MAX)
+        if not wanted:
+            return {}
+        found: dict[RevisionNumber, bytes] = {}
+        for row in self._rows(_REVISIONS, namespace, wanted):
+            number, data = unsealed(row, namespace, int, bytes)
+            found[number] = data
+        return found
+
+    def numbers(
+        self, namespace: Namespace, after: RevisionNumber, limit: int
+    ) -> Sequence[RevisionNumber]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(_NUMBERS, namespace, after, limit)
+        return [RevisionNumber(row[0]) for row in rows]
+
+    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(_ANSWER, namespace, key)
+        if not rows:
+            return None
+        _, request, revision, noop, expires_ns = unsealed(
+            rows[0], namespace, str, bytes, int, int, int
+        )
+        return Answer(request, revision, bool(noop), expires_ns)
+
+    # --- writes --------------------------------------------------------------
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        """See :class:`~st8.core.ports.Store`."""
+        begun = time.perf_counter()
+        packed = {digest: pack(data) for digest, data in batch.objects.items()}
+        try:
+            times = self._commit(batch, packed, begun)
+        except Stale:
+            self._turns.lost()
+            raise
+        except BaseException:
+            self._turns.end()
+            raise
+        self._turns.end()
+        return times
+
+    def raise_epoch(
+        self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
+    ) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        A revision that a branch or checkpoint names stays, also if it was named only
+        now, by another daemon.
+        """
+        gone = [(name, number) for name, some in removed.items() for number in some]
+        self._turns.end()
+        try:
+            # Once the row of the store is changed no commit is under way, and the
+            # next statement sees all that were. Commits share that row among them,
+            # and might never let go of it all at once.
+            with self._connections.use() as session, session.connection.transaction():
+                self._turns.take_on(session)
+                if not session.rows(_RAISED, (expected,)):
+                    raise Stale
+                if gone:
+                    names, numbers = zip(*gone, strict=True)
+                    session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        return expected + 1
+
+    def sweep(
+        self, marked: Container[int], epoch: int, after: int, limit: int
+    ) -> tuple[int, int]:
+        """See :class:`~st8.core.ports.Store`.
+
+        An object that a commit is just stamping is passed over, not waited for.
+        """
+        rows = self._rows(_SWEPT, after, limit)
+        dead = Bigints(
+            number
+            for number, stamp, digest in rows
+            if stamp < epoch and digest_prefix(digest) not in marked
+        )
+        deleted: list[Any] = []
+        if dead:
+            try:
+                with self._connections.use() as session:
+                    deleted = session.rows(_DELETED, (dead, epoch))
+            except psycopg.Error as error:
+                raise failures.running(error, self._address) from None
+        return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
+
+    def announce(self, namespaces: Sequence[Namespace]) -> None:
+        """Tell the other daemons that these namespaces have changed.
+
+        Sent after a commit and on its own, since what is sent inside makes commits
+        wait for each other. It may get lost, silently: who listens also polls. The
+        payload is a JSON list of the names, or empty if there are too many.
+        """
+        payload = json.dumps(list(namespaces))
+        if len(payload) > _ANNOUNCED_BYTES:
+            payload = ""
+        with suppress(psycopg.Error, St8Error), self._connections.use() as session:
+            session.rows(_NOTIFY, (f"{CHANNEL}:{self._address.schema}", payload))
+
+    def ping(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._rows(_WRITABLE) != [("off",)]:
+            raise StorageFailed(
+                f"{self._address.place} takes no writes: it is a standby, or set to "
+                "read only; connect to the primary. Reads go on"
+            )
+
+    def close(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._turns.close()
+        self._connections.close()
+
+    # --- statements ----------------------------------------------------------
+
+    def _rows(self, statement: bytes, *values: object) -> list[Any]:
+        """Read; once more on a new connection if the one at hand has gone."""
+        try:
+            with self._connections.use() as session:
+                return session.rows(statement, values)
+        except psycopg.Error as error:
+            if not failures.is_lost(error):
+                raise failures.running(error, self._address) from None
+        self._connections.forget()
+        try:
+            with self._connections.use() as session:
+                return session.rows(statement, values)
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
+
+    def _page(
+        self, statement: bytes, prefix: str, after: str, limit: int, *values: object
+    ) -> list[Any]:
+        """Return a page of names: no name has a NUL, and PostgreSQL takes none."""
+        if "\0" in prefix:
+            return []
+        after, _, _ = after.partition("\0")
+        return self._rows(statement, prefix, prefix + _LAST_NAME, after, limit, *values)
+
+    def _commit(
+        self, batch: Batch, packed: Mapping[Digest, bytes], begun: float
+    ) -> CommitTimes:
+        commit = commit_of(batch, packed, self._turns.key())
+        sent = time.perf_counter()
+        try:
+            differing = self._send(commit)
+        except psycopg.Error as error:
+            # The primary may have become a standby, and another one the primary.
+            if not failures.is_read_only(error):
+                raise self._failed(error) from None
+            self._connections.forget()
+            try:
+                differing = self._send(commit)
+            except psycopg.Error as error_again:
+                raise self._failed(error_again) from None
+        done = time.perf_counter()
+        if differing:
+            self._mend({digest: packed[digest] for digest in differing})
+        return CommitTimes(sent - begun, done - sent)
+
+    def _send(self, commit: Commit) -> Sequence[Digest] | None:
+        """Commit, and return the objects that are there with other bytes.
+
+        Raises:
+            Stale: Something is not as expected.
+            OutcomeUnknown: The server did not hear of its standby.
+            psycopg.Error: It failed.
+        """
+        with self._connections.use() as session:
+            session.unconfirmed = False
+            [[agreed, _, differing]] = session.rows(*commit)
+            unconfirmed = session.unconfirmed
+        if unconfirmed:
+            raise OutcomeUnknown(
+                f"{self._address.place} has committed but did not hear of its standby "
+                "in time: it is there, unless the server is lost now"
+            )
+        if not agreed:
+            raise Stale
+        return cast("Sequence[Digest] | None", differing)
+
+    def _failed(self, error: psycopg.Error) -> Stale | St8Error:
+        """Return what a failure of something that writes means."""
+        if failures.is_overtaken(error):
+            return Stale()
+        if failures.is_lost(error) or failures.is_read_only(error):
+            # The next one connects anew, and finds the primary if it has moved.
+            self._connections.forget()
+        return failures.committing(error, self._address)
+
+    def _mend(self, packed: Mapping[Digest, bytes]) -> None:
+        """Replace objects that are there but damaged.
+
+        Others may have the same bytes packed by another version. What can't be mended
+        now is found out when it is read.
+        """
+        with suppress(psycopg.Error, St8Error), self._connections.use() as session:
+            for digest, stored in session.rows(_OBJECTS, (Binaries(packed),)):
+                if not _is_sound(digest, stored):
+                    session.rows(_MENDED, (digest, packed[digest], stored))
+
+
+def _is_sound(digest: Digest, packed: bytes) -> bool:
+    try:
+        return digest_of(unpack(packed)) == digest
+    except Corrupt:
+        return False
