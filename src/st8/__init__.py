@@ -18,18 +18,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from st8.client import (
+        AsyncClient,
         Branch,
         Checkpoint,
         Client,
         Collected,
         Diff,
+        LiveState,
         LogEntry,
         LogPage,
         NamespaceInfo,
+        ResyncEvent,
+        RevisionEvent,
         Select,
         ServerVersion,
         State,
         StatePage,
+        Watch,
+        WatchEvent,
         Written,
         moment_of,
     )
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
     "AuditUnavailable",
     "Branch",
     "BranchExists",
@@ -107,6 +114,7 @@ __all__ = [
     "InvalidValue",
     "KeyNotFound",
     "LimitExceeded",
+    "LiveState",
     "LogEntry",
     "LogPage",
     "MalformedRequest",
@@ -121,7 +129,9 @@ __all__ = [
     "Overloaded",
     "Refused",
     "RequestTimeout",
+    "ResyncEvent",
     "RevisionCollected",
+    "RevisionEvent",
     "RevisionNotFound",
     "RouteNotFound",
     "Select",
@@ -140,6 +150,8 @@ __all__ = [
     "UnknownField",
     "Unreachable",
     "UnsupportedMedia",
+    "Watch",
+    "WatchEvent",
     "Written",
     "__version__",
     "moment_of",

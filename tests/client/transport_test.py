@@ -531,7 +531,7 @@ def test_garbage(data: bytes) -> None:
 
 def test_endless_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is larger than memory should hold is given up."""
-    monkeypatch.setattr("st8.client._connection._ANSWER_BYTES_MAX", 1 << 20)
+    monkeypatch.setattr("st8.client._connection.ANSWER_BYTES_MAX", 1 << 20)
 
     def endless(wire: Wire) -> None:
         wire.request()

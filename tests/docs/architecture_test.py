@@ -15,6 +15,8 @@ def _dependencies() -> list[str]:
     """Return the names of what st8 needs to run."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lines: list[str] = project["project"]["dependencies"]
+    for extra in project["project"]["optional-dependencies"].values():
+        lines += extra
     return [re.split(r"[<>=;\[ ]", line)[0] for line in lines]
 
 

@@ -48,6 +48,9 @@ __all__ = [
     "server_version",
     "state",
     "state_page",
+    "told_problem",
+    "told_resync",
+    "told_revision",
     "written",
 ]
 
@@ -155,6 +158,14 @@ class _Fields:
         if not isinstance(value, dict):
             raise NotUnderstood("the answer is not the JSON object expected")
         self._object = cast("dict[str, object]", value)
+
+    def all(self) -> Mapping[str, object]:
+        """Return all fields, unchecked."""
+        return self._object
+
+    def has(self, name: str) -> bool:
+        """Return whether there is such a field, and it is not null."""
+        return self._object.get(name) is not None
 
     def text(self, name: str) -> str:
         """Return a text; absent or null is empty, as older daemons omit some."""
@@ -347,6 +358,42 @@ def _change(fields: _Fields, contents: bool) -> Change:
         fields.text("before") if contents and kind != "create" else None,
         fields.text("after") if contents and kind != "delete" else None,
     )
+
+
+# --- events of a watch ---------------------------------------------------------
+
+
+def told_revision(data: str, *, contents: bool) -> tuple[str, LogEntry, bool]:
+    """Read the data of a ``revision``: namespace, entry, whether it lacks changes."""
+    fields = _event_fields(data)
+    omitted = not fields.has("changes")
+    return fields.text("namespace"), _log_entry(fields, contents), omitted
+
+
+def told_resync(data: str) -> tuple[str, str, int, str]:
+    """Read the data of a ``resync``: namespace, branch, revision, reason."""
+    fields = _event_fields(data)
+    return (
+        fields.text("namespace"),
+        fields.text("branch"),
+        fields.number("revision"),
+        fields.text("reason"),
+    )
+
+
+def told_problem(data: str) -> Mapping[str, object]:
+    """Read the data of an ``error``: a problem, for :meth:`St8Error.from_problem`."""
+    return _event_fields(data).all()
+
+
+def _event_fields(data: str) -> _Fields:
+    try:
+        return _Fields(cast("object", json.loads(data)))
+    except (ValueError, RecursionError):
+        raise NotUnderstood("sent an event that is not JSON") from None
+
+
+# --- lists ---------------------------------------------------------------------
 
 
 def checkpoints(answer: Answer) -> Page[Checkpoint]:

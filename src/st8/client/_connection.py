@@ -7,6 +7,7 @@ got. Answers are parsed by ``http.client``.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
@@ -16,25 +17,26 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
+from st8.client import _tls
 from st8.client._answers import Answer, NotUnderstood
-from st8.client._retry import Failure
+from st8.client._retry import Failure, reason_of
 from st8.core.errors import InvalidValue
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     from st8.client._address import Address
     from st8.client._calls import Request
     from st8.client._retry import Stage
 
-__all__ = ["Deadline", "Pool"]
+__all__ = ["ANSWER_BYTES_MAX", "Deadline", "Pool", "Stream", "fixed_headers"]
 
 _CHUNK_BYTES: Final = 64 * 1024
 _IDLE_MAX: Final = 8
 """Connections that are kept open when nobody uses them."""
 
-_ANSWER_BYTES_MAX: Final = 1 << 30
+ANSWER_BYTES_MAX: Final = 1 << 30
 """An answer is held in memory, and nothing that holds less than this is a state
 worth reading in one piece."""
 
@@ -77,8 +79,9 @@ class _Reader(io.RawIOBase):
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         super().__init__()
         self._sock = sock
-        self._deadline = deadline
+        self.deadline = deadline
         self.received = False
+        self.ended = False
 
     def readable(self) -> bool:
         """Return that it can be read."""
@@ -86,9 +89,10 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
         """Receive into ``buffer``; return the number of bytes, 0 at the end."""
-        self._deadline.apply_to(self._sock)
+        self.deadline.apply_to(self._sock)
         count = self._sock.recv_into(buffer)
         self.received = self.received or count > 0
+        self.ended = not count
         return count
 
     def makefile(self, _mode: str) -> io.BufferedReader:
@@ -146,7 +150,7 @@ class _Connection:
         except (Failure, NotUnderstood) as end:
             if isinstance(end, Failure) and end.stage == "connect":
                 raise
-            problem = f"the connection broke while sending: {_reason(error)}"
+            problem = f"the connection broke while sending: {reason_of(error)}"
             raise Failure(problem, "send", stale=used) from error
         finally:
             self.reusable = False
@@ -157,29 +161,135 @@ class _Connection:
             cast("socket.socket", reader), method=method
         )
         try:
-            response.begin()
-            body = _body(response)
-            self.reusable = not response.will_close
-        except TimeoutError:
-            raise deadline.failure("answer") from None
-        except http.client.IncompleteRead:
-            raise Failure("the answer broke off", "answer") from None
-        except ConnectionError as error:  # RemoteDisconnected is one, too
-            if reader.received:
-                raise Failure("the answer broke off", "answer") from error
-            problem = "the connection was closed without an answer"
-            raise Failure(problem, "answer", stale=used) from error
-        except (http.client.HTTPException, ValueError):
-            raise NotUnderstood("did not speak HTTP") from None
-        except OSError as error:
-            refused = _refused_certificate(error)
-            if refused is not None and not reader.received:
-                raise _refusal(refused) from error
-            raise Failure(_reason(error), "answer") from error
+            with _failures(reader, used=used):
+                _begin(response, reader)
+                body = _body(response)
+                self.reusable = not response.will_close
         finally:
             response.close()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, body)
+        return Answer(response.status, _headers(response), body)
+
+    def stream(self, data: bytes, method: str, deadline: Deadline) -> Stream:
+        """Send ``data`` and return the answer once its head has come.
+
+        Raises:
+            Failure: It has not.
+            NotUnderstood: What came is not HTTP.
+        """
+        reader = _Reader(self._sock, deadline)
+        with _failures(reader, used=False):
+            deadline.apply_to(self._sock)
+            self._sock.sendall(data)
+            response = http.client.HTTPResponse(
+                cast("socket.socket", reader), method=method
+            )
+            _begin(response, reader)
+        return Stream(self._sock, reader, response)
+
+
+class Stream:
+    """An answer whose body is read as it comes. Its connection ends with it.
+
+    Attributes:
+        head: The answer without its body.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        reader: _Reader,
+        response: http.client.HTTPResponse,
+    ) -> None:
+        """Go on after the head."""
+        self._sock = sock
+        self._reader = reader
+        self._response = response
+        self.head = Answer(response.status, _headers(response), b"")
+
+    def read(self, silence_s: float) -> bytes:
+        """Return what comes next, ``b""`` at the end.
+
+        Args:
+            silence_s: Wait so many seconds at most.
+
+        Raises:
+            Failure: The connection broke, or nothing came.
+            NotUnderstood: What came is not HTTP.
+        """
+        self._reader.deadline = Deadline(silence_s)
+        with _failures(self._reader, used=False):
+            return self._response.read1(_CHUNK_BYTES)
+
+    def whole(self, deadline: Deadline) -> Answer:
+        """Return the answer with all of its body, which comes to an end.
+
+        Raises:
+            Failure: It does not.
+            NotUnderstood: What came is not HTTP.
+        """
+        self._reader.deadline = deadline
+        with _failures(self._reader, used=False):
+            return self.head._replace(body=_body(self._response))
+
+    def interrupt(self) -> None:
+        """Make whoever reads it, in another thread, come to the end."""
+        with contextlib.suppress(OSError):
+            # Not a TLS socket's own way, which would pull the rug from under them.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._response.close()
+        self._sock.close()
+
+
+def _begin(response: http.client.HTTPResponse, reader: _Reader) -> None:
+    """Read the head, all of it: ``http.client`` takes an end for that of the head.
+
+    Raises:
+        Failure: It broke off.
+    """
+    response.begin()
+    if reader.ended:
+        raise Failure("the answer broke off", "answer")
+
+
+@contextlib.contextmanager
+def _failures(reader: _Reader, *, used: bool) -> Generator[None]:
+    """Say of what goes wrong while an answer is read how far it got.
+
+    Args:
+        reader: What reads it.
+        used: The connection had an exchange before.
+
+    Raises:
+        Failure: There is no whole answer.
+        NotUnderstood: What came is not HTTP.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise reader.deadline.failure("answer") from None
+    except http.client.IncompleteRead:
+        raise Failure("the answer broke off", "answer") from None
+    except ConnectionError as error:  # RemoteDisconnected is one, too
+        if reader.received:
+            raise Failure("the answer broke off", "answer") from error
+        problem = "the connection was closed without an answer"
+        raise Failure(problem, "answer", stale=used) from error
+    except (http.client.HTTPException, ValueError):
+        if reader.received and reader.ended:
+            raise Failure("the answer broke off", "answer") from None
+        raise NotUnderstood("did not speak HTTP") from None
+    except OSError as error:
+        refused = _tls.refused(error)
+        if refused is not None and not reader.received:
+            raise refused from error
+        raise Failure(reason_of(error), "answer") from error
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
@@ -195,9 +305,9 @@ def _body(response: http.client.HTTPResponse) -> bytes:
     while chunk := response.read(_CHUNK_BYTES):
         chunks.append(chunk)
         size += len(chunk)
-        if size > _ANSWER_BYTES_MAX:
+        if size > ANSWER_BYTES_MAX:
             raise NotUnderstood(
-                f"answered more than {_ANSWER_BYTES_MAX} bytes; read it in pages"
+                f"answered more than {ANSWER_BYTES_MAX} bytes; read it in pages"
             )
     if expected is not None and size < expected:
         raise http.client.IncompleteRead(b"", expected - size)
@@ -233,15 +343,12 @@ class Pool:
         Raises:
             InvalidValue: The token can't be sent, or there is a key alone.
         """
-        if key_file is not None and cert_file is None:
-            raise InvalidValue(
-                "key file", "is given without its certificate (cert file)"
-            )
+        _tls.check(cert_file, key_file)
         self._address = address
         self._ca_file = ca_file
         self._cert_file = cert_file
         self._key_file = key_file
-        self._fixed = _fixed_headers(address, token)
+        self._fixed = fixed_headers(address, token)
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         self._tls: ssl.SSLContext | None = None
@@ -263,6 +370,29 @@ class Pool:
         finally:
             self._give_back(connection)
         return answer
+
+    def stream(self, request: Request, deadline: Deadline) -> Stream:
+        """Send ``request`` over a connection of its own; return what comes back.
+
+        Args:
+            request: What to send.
+            deadline: When the head of the answer is to be there.
+
+        Raises:
+            Failure: It is not.
+            NotUnderstood: What came is not HTTP.
+            InvalidValue: The file of authorities can't be read.
+        """
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed")
+        data = _encoded(request, self._address.prefix, self._fixed)
+        connection = self._connect(deadline)
+        try:
+            return connection.stream(data, request.method, deadline)
+        except BaseException:
+            connection.close()
+            raise
 
     def close(self) -> None:
         """Close every idle connection; those in use are closed after their answer."""
@@ -307,7 +437,7 @@ class Pool:
             raise deadline.failure("connect") from None
         except OSError as error:
             hopeless = isinstance(error, socket.gaierror | PermissionError)
-            raise Failure(_reason(error), "connect", hopeless=hopeless) from error
+            raise Failure(reason_of(error), "connect", hopeless=hopeless) from error
         try:
             if tls is not None:
                 deadline.apply_to(sock)
@@ -317,23 +447,13 @@ class Pool:
             raise deadline.failure("connect") from None
         except OSError as error:
             sock.close()
-            raise _refusal(_tls_reason(error)) from error
+            raise _tls.failure(error) from error
         return _Connection(sock)
 
     def _tls_context(self) -> ssl.SSLContext:
-        import ssl  # noqa: PLC0415 - not everybody speaks TLS, and it loads slowly
-
         with self._lock:
             if self._tls is None:
-                try:
-                    context = ssl.create_default_context(cafile=self._ca_file)
-                except OSError as error:
-                    raise InvalidValue(
-                        "ca file", f"can't use {self._ca_file!r}: {_reason(error)}"
-                    ) from error
-                if self._cert_file is not None:
-                    _load_certificate(context, self._cert_file, self._key_file)
-                self._tls = context
+                self._tls = _tls.context(self._ca_file, self._cert_file, self._key_file)
             return self._tls
 
 
@@ -353,35 +473,7 @@ def _connected(address: Address, timeout_s: float | None) -> socket.socket:
     return sock
 
 
-def _load_certificate(
-    context: ssl.SSLContext, cert_file: str, key_file: str | None
-) -> None:
-    """Make ``context`` show a certificate.
-
-    Raises:
-        InvalidValue: A file can't be read, is not what it should be, or the key is
-            not the certificate's.
-    """
-    for field, name in (("cert file", cert_file), ("key file", key_file)):
-        if name is not None and not os.access(name, os.R_OK):
-            why = "it can't be read" if os.path.exists(name) else "it is not there"  # noqa: PTH110
-            raise InvalidValue(field, f"can't use {name!r}: {why}")
-    try:
-        # The empty passphrase, lest OpenSSL asks for one on the terminal.
-        context.load_cert_chain(cert_file, key_file, password="")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or ""
-        if reason == "KEY_VALUES_MISMATCH":
-            problem = f"the key in {key_file or cert_file!r} is not the certificate's"
-        else:
-            problem = (
-                f"{cert_file!r} has to hold a certificate in PEM, and "
-                f"{key_file or cert_file!r} its key, not under a passphrase"
-            )
-        raise InvalidValue("cert file", problem) from None
-
-
-def _fixed_headers(address: Address, token: str | None) -> bytes:
+def fixed_headers(address: Address, token: str | None) -> bytes:
     """Return the header fields that every request has.
 
     Raises:
@@ -416,84 +508,3 @@ def _encoded(request: Request, prefix: str, fixed: bytes) -> bytes:
 
 def _lines(headers: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{name}: {value}\r\n" for name, value in headers]
-
-
-def _reason(error: OSError) -> str:
-    """Return what the system says of ``error``, as part of a sentence."""
-    text = error.strerror or str(error) or type(error).__name__
-    return text[:1].lower() + text[1:]
-
-
-def _refusal(reason: str) -> Failure:
-    """Return the failure of a handshake that would fail again."""
-    return Failure(reason, "connect", hopeless=True, remedied=True)
-
-
-def _tls_reason(error: OSError) -> str:
-    """Return why there is no TLS connection, and what can be done."""
-    import ssl  # noqa: PLC0415 - loaded already, if it was a matter of TLS
-
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _distrust(error.verify_code, error.verify_message)
-    if isinstance(error, ssl.SSLError):
-        refused = _refused_certificate(error)
-        if refused is not None:
-            return refused
-        if error.reason in {"UNEXPECTED_EOF_WHILE_READING", None}:
-            return "the connection ended during TLS; does it speak TLS there?"
-        reason = error.reason.replace("_", " ").lower()
-        if error.reason in _OLD_TLS:
-            return f"TLS failed ({reason}); no version of TLS is spoken on both sides"
-        return f"TLS failed ({reason}); does it speak TLS there?"
-    return f"{_reason(error)} during TLS; does it speak TLS there?"
-
-
-def _distrust(code: int, message: str) -> str:
-    """Return what is wrong with the daemon's certificate, and what can be done."""
-    if code in _DATES:
-        return f"{message}; have it renewed, and compare the clocks of both machines"
-    if code in _NAMES:
-        return (
-            f"its certificate is for another name ({message.rstrip('.')}); use a name "
-            "that the certificate has"
-        )
-    return (
-        f"its certificate is not trusted ({message}); name the file of the authority "
-        "that signed it (ca file)"
-    )
-
-
-def _refused_certificate(error: OSError) -> str | None:
-    """Return how the daemon refused this client, None if it did not.
-
-    It says so in an alert that ends the handshake, so it has read nothing.
-    """
-    reason = getattr(error, "reason", None) or ""
-    what = _ALERTS.get(reason.partition("_ALERT_")[2])
-    if what is None:
-        return None
-    return f"it {what}; name one that it takes (cert file, key file)"
-
-
-_DATES: Final = (9, 10)
-"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
-
-_NAMES: Final = (62, 64)
-"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
-
-_OLD_TLS: Final = (
-    "TLSV1_ALERT_PROTOCOL_VERSION",
-    "UNSUPPORTED_PROTOCOL",
-    "NO_PROTOCOLS_AVAILABLE",
-)
-
-_ALERTS: Final = {
-    "CERTIFICATE_REQUIRED": "wants a client certificate",
-    "HANDSHAKE_FAILURE": "would not agree on TLS, and may want a client certificate",
-    "UNKNOWN_CA": "does not know who signed the client certificate",
-    "BAD_CERTIFICATE": "refused the client certificate",
-    "UNSUPPORTED_CERTIFICATE": "refused the kind of the client certificate",
-    "CERTIFICATE_EXPIRED": "says that the client certificate is not of this time",
-    "CERTIFICATE_REVOKED": "says that the client certificate was revoked",
-    "CERTIFICATE_UNKNOWN": "refused the client certificate",
-}

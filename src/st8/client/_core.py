@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "PAGE_CHANGES",
+    "PAGE_DOCUMENTS",
+    "PAGE_KEYS",
     "apply",
     "branches",
     "checkpoint",
@@ -68,6 +71,7 @@ __all__ = [
     "documents",
     "gc",
     "key_pages",
+    "keys",
     "log",
     "log_pages",
     "namespaces",
@@ -79,6 +83,11 @@ __all__ = [
 
 P = TypeVar("P")
 T = TypeVar("T")
+
+PAGE_DOCUMENTS: Final = 500
+PAGE_KEYS: Final = 10_000
+PAGE_CHANGES: Final = 500
+"""What a client asks for at a time, and so holds in memory."""
 
 _KEYS_TARGET_BYTES: Final = limits.TARGET_BYTES.maximum - 4 * 1024
 """What keys may take of a request line; names, prefix and time take the rest."""
@@ -316,6 +325,12 @@ def key_pages(
         _itself,
         contents=False,
     )
+
+
+def keys(scope: Scope, pick: Pick, prefix: str) -> Walk[StatePage, str]:
+    """Reads the keys of a state as :func:`key_pages`, one by one."""
+    pages = key_pages(scope, pick, prefix, PAGE_KEYS)
+    return Walk(pages.first, _keys, pages.after)
 
 
 def _state_walk(
@@ -676,6 +691,10 @@ def _where(scope: Scope, pick: Pick | None = None) -> list[tuple[str, object]]:
 
 def _document_items(page: State) -> Iterable[tuple[str, str]]:
     return page.documents.items()
+
+
+def _keys(page: StatePage) -> Iterable[str]:
+    return (key for key, _ in page.items)
 
 
 def _itself(page: P) -> Iterable[P]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from st8.client._answers import NotUnderstood
     from st8.client._calls import Call
 
-__all__ = ["RETRIES", "Attempts", "Failure", "Stage"]
+__all__ = ["RETRIES", "TIMEOUT_S", "Attempts", "Failure", "Stage", "reason_of"]
 
 Stage = Literal["connect", "send", "answer"]
 """How far an attempt got. Only a request that was sent whole can have been acted
@@ -36,6 +36,9 @@ on, so only at ``answer`` is there anything unknown."""
 
 RETRIES: Final = 2
 """Times that a call is sent again by default."""
+
+TIMEOUT_S: Final = 30.0
+"""Seconds that one call may take by default, its retries included."""
 
 _DELAY_S: Final = 0.1
 _DELAY_MAX_S: Final = 2.0
@@ -79,6 +82,12 @@ class Failure(Exception):
         self.hopeless = hopeless
         self.stale = stale
         self.remedied = remedied
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of ``error``, as part of a sentence."""
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
 
 
 class _Facts(NamedTuple):

@@ -23,6 +23,7 @@ __all__ = [
     "document_list",
     "key_list",
     "scope_fields",
+    "sides",
     "time_text",
 ]
 
@@ -183,3 +184,26 @@ def key_list(keys: Collection[str]) -> list[Key]:
     if isinstance(keys, str):
         raise TypeError(f"expected several keys, got the one text {keys!r}")
     return [Key(key) for key in keys]
+
+
+def sides(
+    documents: Mapping[str, str] | None,
+    deletes: Collection[str],
+    source: Select | None,
+    target: Select | None,
+) -> tuple[Select, Select]:
+    """Return the two sides of a diff, as its arguments give them.
+
+    Raises:
+        InvalidValue: They don't go together.
+    """
+    earlier = source or Select()
+    if not documents and not deletes:
+        return earlier, target or Select()
+    if target is not None:
+        raise InvalidValue("target", "can't be combined with documents or deletes")
+    if earlier.documents or earlier.deletes or earlier.exact:
+        raise InvalidValue(
+            "source", "must be a plain state where documents or deletes are given"
+        )
+    return earlier, earlier._replace(documents=documents, deletes=deletes)

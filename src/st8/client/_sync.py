@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 
 from st8.client import _core
 from st8.client._connection import Deadline
-from st8.client._retry import RETRIES
-from st8.client._selection import Filter, Pick, Select
-from st8.client._transport import Transport
-from st8.core.errors import InvalidValue
+from st8.client._retry import RETRIES, TIMEOUT_S
+from st8.client._selection import Filter, Pick, sides
+from st8.client._transport import Transport, new_key
 from st8.core.ids import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
-    from types import TracebackType
     from typing import Self
 
+    from st8.client._live import LiveState
     from st8.client._results import (
         Branch,
         Checkpoint,
@@ -32,14 +31,11 @@ if TYPE_CHECKING:
         StatePage,
         Written,
     )
+    from st8.client._selection import Select
+    from st8.client._watch import Watch
     from st8.core.documents import Document
 
 __all__ = ["Client"]
-
-_TIMEOUT_S = 30.0
-_PAGE_DOCUMENTS = 500
-_PAGE_KEYS = 10_000
-_PAGE_CHANGES = 500
 
 
 class Client:
@@ -72,7 +68,7 @@ class Client:
         token: str | None = None,
         namespace: str = "",
         branch: str = "",
-        timeout_s: float | None = _TIMEOUT_S,
+        timeout_s: float | None = TIMEOUT_S,
         retries: int = RETRIES,
         ca_file: str | os.PathLike[str] | None = None,
         cert_file: str | os.PathLike[str] | None = None,
@@ -116,12 +112,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -205,7 +196,7 @@ class Client:
                 expect_revision=expect_revision,
                 dry_run=dry_run,
                 contents=contents,
-                idempotency_key=idempotency_key or _new_key(),
+                idempotency_key=idempotency_key or new_key(),
             )
         )
 
@@ -251,7 +242,7 @@ class Client:
                 expect_revision=expect_revision,
                 dry_run=dry_run,
                 contents=contents,
-                idempotency_key=idempotency_key or _new_key(),
+                idempotency_key=idempotency_key or new_key(),
             )
         )
 
@@ -299,7 +290,7 @@ class Client:
                 expect_revision=expect_revision,
                 dry_run=dry_run,
                 contents=contents,
-                idempotency_key=idempotency_key or _new_key(),
+                idempotency_key=idempotency_key or new_key(),
             )
         )
 
@@ -423,7 +414,7 @@ class Client:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
-        page_size: int = _PAGE_DOCUMENTS,
+        page_size: int = _core.PAGE_DOCUMENTS,
     ) -> Iterator[Document]:
         """Yield the documents of a state in key order, whatever its size.
 
@@ -466,7 +457,7 @@ class Client:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
-        page_size: int = _PAGE_KEYS,
+        page_size: int = _core.PAGE_KEYS,
     ) -> Iterator[StatePage]:
         """Yield the keys of a state page by page, with the revision they are of.
 
@@ -505,7 +496,7 @@ class Client:
             NothingApplied: There is nothing to compare; the scope may be mistyped.
             NotFound: A revision, checkpoint or branch is not there.
         """
-        earlier, later = _sides(documents, deletes, source, target)
+        earlier, later = sides(documents, deletes, source, target)
         return self._transport.send(
             _core.diff(self._scope, earlier, later, contents=contents)
         )
@@ -517,7 +508,7 @@ class Client:
         deletes: Collection[str] = (),
         source: Select | None = None,
         target: Select | None = None,
-        page_size: int = _PAGE_CHANGES,
+        page_size: int = _core.PAGE_CHANGES,
     ) -> Iterator[Diff]:
         """Yield the diff of two states in pieces, whatever its size.
 
@@ -534,7 +525,7 @@ class Client:
         Raises:
             Conflict: A checkpoint was moved between two pages.
         """
-        earlier, later = _sides(documents, deletes, source, target)
+        earlier, later = sides(documents, deletes, source, target)
         walk = _core.diff_pages(self._scope, earlier, later, page_size)
         return self._transport.each(walk)
 
@@ -606,11 +597,48 @@ class Client:
             self._scope,
             Pick.one_of(revision, checkpoint, at),
             Filter(key, prefix, author, since, until),
-            page_size=_PAGE_CHANGES,
+            page_size=_core.PAGE_CHANGES,
             after=after,
             contents=contents,
         )
         return self._transport.each(walk)
+
+    # --- what happens ----------------------------------------------------------------
+
+    def watch(
+        self, prefix: str = "", *, after: int | None = None, contents: bool = False
+    ) -> Watch:
+        """Return an iterator that tells of every revision of the branch, for ever.
+
+        It reconnects by itself, and tells none twice and leaves none out.
+
+        Args:
+            prefix: Only revisions that changed a key under it, with those changes.
+            after: The revision that is known, 0 for none; None for the head as it is
+                when the first event is asked for.
+            contents: Tell the changes with their contents.
+
+        Raises:
+            InvalidValue: ``after`` is negative.
+        """
+        from st8.client._watch import watch  # noqa: PLC0415 - start-up time
+
+        return watch(
+            self._transport, self._scope, prefix, after=after, contents=contents
+        )
+
+    def live(
+        self, prefix: str = "", *, file: str | os.PathLike[str] | None = None
+    ) -> LiveState:
+        """Return a local copy of the branch that is kept current, not yet started.
+
+        Args:
+            prefix: Only keys that begin with it.
+            file: Where it is kept, to start from without a daemon; None for nowhere.
+        """
+        from st8.client._live import LiveState  # noqa: PLC0415 - start-up time
+
+        return LiveState(self, self._transport, self._scope, prefix, file=file)
 
     # --- checkpoints, branches, namespaces -------------------------------------------
 
@@ -720,27 +748,3 @@ class Client:
     def version(self) -> ServerVersion:
         """Return what the daemon says of itself."""
         return self._transport.send(_core.version())
-
-
-def _sides(
-    documents: Mapping[str, str] | None,
-    deletes: Collection[str],
-    source: Select | None,
-    target: Select | None,
-) -> tuple[Select, Select]:
-    """Return the two sides of a diff."""
-    earlier = source or Select()
-    if not documents and not deletes:
-        return earlier, target or Select()
-    if target is not None:
-        raise InvalidValue("target", "can't be combined with documents or deletes")
-    if earlier.documents or earlier.deletes or earlier.exact:
-        raise InvalidValue(
-            "source", "must be a plain state where documents or deletes are given"
-        )
-    return earlier, earlier._replace(documents=documents, deletes=deletes)
-
-
-def _new_key() -> str:
-    """Return an idempotency key that nobody else has."""
-    return os.urandom(16).hex()

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from st8.client._address import Address
 from st8.client._answers import NotUnderstood
 from st8.client._connection import Deadline, Pool
-from st8.client._retry import Attempts, Failure
+from st8.client._retry import TIMEOUT_S, Attempts, Failure
 from st8.core.errors import InvalidValue, St8Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from st8.client._calls import Call, Steps, Walk
+    from st8.client._connection import Stream
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "chance", "new_key", "retry_after_s_of"]
+
+_OK = 200
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -78,13 +81,13 @@ class Transport:
         """
         deadline = deadline or Deadline(self._timeout_s)
         attempts = Attempts(
-            cast("Call[object]", call), self.url, retries=self._retries, jitter=_chance
+            cast("Call[object]", call), self.url, retries=self._retries, jitter=chance
         )
         while True:
             retry_after_s = 0.0
             try:
                 answer = self._pool.exchange(call.request, deadline)
-                retry_after_s = _retry_after_s(answer.headers)
+                retry_after_s = retry_after_s_of(answer.headers)
                 return call.read(answer)
             except Failure as failure:
                 delay_s = attempts.after_failure(failure, deadline.left_s())
@@ -93,6 +96,24 @@ class Transport:
             except St8Error as error:
                 delay_s = attempts.after_error(error, deadline.left_s(), retry_after_s)
             sleep(delay_s)
+
+    def stream(self, call: Call[None]) -> Stream:
+        """Return the answer to ``call``, to be read as it comes; tries once.
+
+        Raises:
+            Failure: There is no answer.
+            NotUnderstood: It is not one that a daemon gives.
+            St8Error: What the daemon answered instead of a stream.
+        """
+        deadline = Deadline(TIMEOUT_S if self._timeout_s is None else self._timeout_s)
+        stream = self._pool.stream(call.request, deadline)
+        try:
+            ok = stream.head.status == _OK
+            call.read(stream.head if ok else stream.whole(deadline))
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def run(self, steps: Steps[P, T]) -> T:
         """Return what ``steps`` return, given the result of each call they yield."""
@@ -112,12 +133,17 @@ class Transport:
             call = walk.after(page)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float:
+def retry_after_s_of(headers: Mapping[str, str]) -> float:
     """Return the seconds that the daemon asks to wait, 0 if it doesn't say."""
     text = headers.get("retry-after", "")
     return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
-def _chance() -> float:
+def chance() -> float:
     """Return a number from 0 to 1."""
     return os.urandom(1)[0] / 255
+
+
+def new_key() -> str:
+    """Return an idempotency key that nobody else has."""
+    return os.urandom(16).hex()
