@@ -224,6 +224,22 @@ def test_a_future_start(server: RunningServer, client: Client) -> None:
     assert [("revision", 3), ("revision", 4)] == told(events)
 
 
+def test_a_position_that_the_daemon_has_not_reached(
+    server: RunningServer, client: Client
+) -> None:
+    """After a backup was restored, whoever had seen more is told to read anew."""
+    client.apply({"a": "1"})
+    with watching(server, "after=0", last_event_id="5") as stream:
+        _, resync = stream.take(2)
+    with watching(server, "after=5", last_event_id="5") as stream:
+        stream.take(1)
+        for content in "23456":
+            client.apply({"a": content})
+        (event,) = stream.take(1)
+
+    assert [("resync", 1), ("revision", 6)] == told([resync, event])
+
+
 def test_a_start_that_was_collected(server: RunningServer, client: Client) -> None:
     """It is told to read anew, at a revision, and goes on from there."""
     for number in range(30):

@@ -63,8 +63,7 @@ def read_news(
     """
     head = _head(refs, scope)
     number = _NONE if head is None else head.number
-    future = floor and after > number
-    if after == number or future or after > refs.last_revision(scope.namespace):
+    if after == number or (floor and after > number):
         return News([], after)
     if head is None or after > number:
         return News([], number, resync="history")

@@ -119,6 +119,7 @@ class Feed(NamedTuple):
         scope: The branch.
         prefix: Only revisions that changed a key under it.
         after: The revision that is known; None for the head as it is.
+        resumed: ``after`` is from an event that the client had.
         contents: Changes with what was before and what is after.
         visible: The keys that may be seen.
     """
@@ -126,6 +127,7 @@ class Feed(NamedTuple):
     scope: Scope
     prefix: str = ""
     after: RevisionNumber | None = None
+    resumed: bool = False
     contents: bool = False
     visible: KeySet = ALL_KEYS
 
@@ -152,10 +154,13 @@ class WatchPlan(NamedTuple):
                 f"{last_event_id[:_SHOWN_CHARACTERS]!r} is not an id of this stream, "
                 f"which has {len(self.feeds)} number(s) with commas between",
             )
+        # The id of a stream that has waited since is the start that it was given.
         return self._replace(
             feeds=tuple(
-                feed._replace(after=RevisionNumber(int(position)))
-                for feed, position in zip(self.feeds, positions, strict=True)
+                feed._replace(after=number, resumed=number != feed.after)
+                for feed, number in zip(
+                    self.feeds, map(RevisionNumber, map(int, positions)), strict=True
+                )
             )
         )
 

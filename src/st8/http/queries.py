@@ -198,7 +198,7 @@ class WatchQuery(Query):
             scope_of(asked.namespace, asked.branch),
             _bounded("prefix", asked.prefix),
             None if after is None else RevisionNumber(after),
-            self.contents,
+            contents=self.contents,
         )
 
 

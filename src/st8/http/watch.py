@@ -110,7 +110,7 @@ class Channel:
         """Count the bytes of a page that was made, if it is still wanted."""
         page = _result(task)
         if page is not None and self._pages.get(key, (0, None))[1] is task:
-            self._hub.keep(self, key, 2 * len(page.whole))  # its events hold as many
+            self._hub.keep(self, key, len(page.whole))
 
     def _make(self, after: RevisionNumber, floor: bool, before: Page | None) -> Page:
         """Return a page, the one from ``before`` if it holds; on a reading thread."""
@@ -213,7 +213,7 @@ class Watcher:
         for feed in self._feeds:
             start, last = await self._hub.run(self._hub.start_of, feed)
             self._positions.append(start)
-            self._floors.append(start > last)
+            self._floors.append(start > last and not feed.resumed)
             places.append({**feed.scope._asdict(), "revision": start})
         retry = _RETRY_MS + self._hub.spread(_RETRY_SPREAD_MS)
         data = encode({"positions": places})
@@ -354,7 +354,7 @@ class Hub:
         for feed in feeds:
             topic = self.topic(feed.scope)
             topic.watchers[watcher] = None
-            key = feed._replace(after=None)
+            key = feed._replace(after=None, resumed=False)
             channel = topic.channels.get(key)
             if channel is None:
                 channel = topic.channels[key] = Channel(self, self._engine, key)
@@ -367,7 +367,7 @@ class Hub:
         del self._due[watcher]
         for feed in feeds:
             topic = self._topics[feed.scope]
-            key = feed._replace(after=None)
+            key = feed._replace(after=None, resumed=False)
             channel = topic.channels[key]
             channel.watchers -= 1
             if not channel.watchers:
