@@ -172,6 +172,8 @@ class HttpServer:
             server.close()
         for listener in self._listeners:
             listener.close()
+        # Whoever was accepted just now is among the connections then.
+        await asyncio.sleep(_STOP_POLL_S)
         for connection in self._connections():
             connection.shutdown()
         in_time = await self._drained(loop.time() + timeout_s)

@@ -39,6 +39,7 @@ __all__ = ["Channel", "Hub", "Moves", "Page", "Watcher"]
 _PAGE_REVISIONS: Final = 100
 _PAGE_BYTES: Final = 1024 * 1024
 _PAGES_KEPT: Final = 16
+_PREPARED_MAX: Final = 8
 _KEPT_BYTES_MAX: Final = 32 * 1024 * 1024
 _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 4_000
@@ -75,26 +76,40 @@ class Channel:
         self._hub = hub
         self._engine = engine
         self._feed = feed
-        self._pages: dict[_PageKey, tuple[int, asyncio.Task[Page]]] = {}
+        self._pages: dict[_PageKey, tuple[int, asyncio.Future[Page]]] = {}
+        self._tip: RevisionNumber | None = None  # where whoever has all of it is
         self.moves = 0
         self.watchers = 0
+
+    def ready(self, after: RevisionNumber, *, floor: bool) -> Page | None:
+        """Return what follows ``after``, if that is known without waiting."""
+        moves, made = self._pages.get((after, floor), (-1, None))
+        # One that was begun before the last move may not know of it.
+        return None if made is None or moves != self.moves else _result(made)
 
     async def page(self, after: RevisionNumber, *, floor: bool) -> Page:
         """Return what follows ``after``; an empty page until something moves."""
         key = (after, floor)
-        moves, task = self._pages.get(key, (-1, None))
-        # One that was begun before the last move may not know of it.
-        if task is None or moves != self.moves or _failed(task):
-            before = None if task is None else _result(task)
-            self.forget(key)
-            task = asyncio.ensure_future(
+        moves, made = self._pages.get(key, (-1, None))
+        if made is None or moves != self.moves or _failed(made):
+            before = None if made is None else _result(made)
+            made = asyncio.ensure_future(
                 self._hub.run(self._make, after, floor, before)
             )
-            self._pages[key] = (self.moves, task)
-            if len(self._pages) > _PAGES_KEPT:
-                self.forget(next(iter(self._pages)))
-            task.add_done_callback(partial(self._keep, key))
-        return await asyncio.shield(task)
+            self._put(key, made)
+            made.add_done_callback(partial(self._keep, key))
+        return await asyncio.shield(made)
+
+    async def prepare(self) -> None:
+        """Make what those who have all will ask for, before they do."""
+        if self._tip is not None:
+            await self.page(self._tip, floor=False)
+
+    def _put(self, key: _PageKey, made: asyncio.Future[Page]) -> None:
+        self.forget(key)
+        self._pages[key] = (self.moves, made)
+        if len(self._pages) > _PAGES_KEPT:
+            self.forget(next(iter(self._pages)))
 
     def forget(self, key: _PageKey) -> None:
         """Keep a page no longer."""
@@ -106,16 +121,30 @@ class Channel:
         for key in list(self._pages):
             self.forget(key)
 
-    def _keep(self, key: _PageKey, task: asyncio.Task[Page]) -> None:
+    def _keep(self, key: _PageKey, made: asyncio.Future[Page]) -> None:
         """Count the bytes of a page that was made, if it is still wanted."""
-        page = _result(task)
-        if page is not None and self._pages.get(key, (0, None))[1] is task:
-            self._hub.keep(self, key, len(page.whole))
+        page = _result(made)
+        moves, wanted = self._pages.get(key, (0, None))
+        if page is None or wanted is not made:
+            return
+        self._hub.keep(self, key, len(page.whole))
+        if page.more:
+            return
+        if key == (page.position, False):
+            self._tip = page.position
+        elif moves == self.moves and page.position != key[0]:
+            # Nothing follows it, or there would be more.
+            self._tip = page.position
+            nothing = asyncio.get_running_loop().create_future()
+            nothing.set_result(Page((), page.position, False, b""))
+            self._put((page.position, False), nothing)
 
     def _make(self, after: RevisionNumber, floor: bool, before: Page | None) -> Page:
         """Return a page, the one from ``before`` if it holds; on a reading thread."""
-        if before is not None and before.position > after and self._leads(before):
-            return before
+        if before is not None and before.position > after:
+            news = self._engine.news(self._feed.scope, before.position, 1)
+            if news.resync is None:  # the branch still has it in its history
+                return before._replace(more=bool(news.revisions))
         self._hub.pages += 1
         scope = self._feed.scope
         news = self._engine.news(scope, after, _PAGE_REVISIONS, floor=floor)
@@ -136,19 +165,14 @@ class Channel:
                     return _page(events, revision.number, more)
         return _page(events, news.position, news.more)
 
-    def _leads(self, page: Page) -> bool:
-        """Return whether the branch still has what the page tells in its history."""
-        news = self._engine.news(self._feed.scope, page.position, 1)
-        return news.resync is None
+
+def _failed(made: asyncio.Future[Page]) -> bool:
+    return made.done() and (made.cancelled() or made.exception() is not None)
 
 
-def _failed(task: asyncio.Task[Page]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
-
-
-def _result(task: asyncio.Task[Page]) -> Page | None:
+def _result(made: asyncio.Future[Page]) -> Page | None:
     """Return the page that was made earlier, if it was."""
-    return task.result() if task.done() and not _failed(task) else None
+    return made.result() if made.done() and not _failed(made) else None
 
 
 def _page(
@@ -228,7 +252,10 @@ class Watcher:
         moved = False
         for at, channel in enumerate(self._channels):
             position = self._positions[at]
-            page = await channel.page(position, floor=self._floors[at])
+            floor = self._floors[at]
+            page = channel.ready(position, floor=floor)
+            if page is None:
+                page = await channel.page(position, floor=floor)
             if page.position == position and not page.events:
                 continue
             moved = True
@@ -257,11 +284,35 @@ class Watcher:
 class _Topic:
     """What watches one branch."""
 
-    __slots__ = ("channels", "watchers")
+    __slots__ = ("channels", "moved", "telling", "watchers")
 
     def __init__(self) -> None:
         self.channels: dict[Feed, Channel] = {}
         self.watchers: dict[_Waits, None] = {}
+        self.moved = False  # and not all of them were woken since
+        self.telling: asyncio.Task[None] | None = None
+
+    async def tell(self) -> None:
+        """Wake all, once what they will ask for is there.
+
+        So that each wakes once, and finds it; where there are many different things
+        to ask for, nobody waits for those of the others.
+        """
+        while self.moved:
+            self.moved = False
+            if len(self.channels) <= _PREPARED_MAX:
+                channels = self.channels.values()
+                await asyncio.gather(
+                    *(channel.prepare() for channel in channels),
+                    return_exceptions=True,
+                )
+            self.wake()
+        self.telling = None
+
+    def wake(self) -> None:
+        """Wake all."""
+        for watcher in self.watchers:
+            watcher.wake.set()
 
 
 class _Waits(Protocol):
@@ -410,19 +461,22 @@ class Hub:
     def close(self) -> None:
         """End every stream, so that its client goes elsewhere; on the event loop."""
         self.closing = True
-        self._wake(tuple(self._topics))
+        for topic in self._topics.values():
+            topic.wake()
         if self._ticker is not None:
             self._ticker.cancel()
 
     def _wake(self, scopes: Collection[Scope]) -> None:
+        """Have all woken who watch one of ``scopes``."""
         for scope in scopes:
             topic = self._topics.get(scope)
             if topic is None:
                 continue
             for channel in topic.channels.values():
                 channel.moves += 1
-            for watcher in topic.watchers:
-                watcher.wake.set()
+            topic.moved = True
+            if topic.telling is None:
+                topic.telling = asyncio.ensure_future(topic.tell())
 
     async def _tick(self) -> None:
         """See to heartbeats, and to what other daemons have written."""
