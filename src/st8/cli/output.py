@@ -38,7 +38,6 @@ __all__ = [
     "shown_content",
     "write",
     "write_bytes",
-    "write_content",
 ]
 
 # Control characters, marks that turn the direction of text, separators of lines.
@@ -73,14 +72,6 @@ def write_bytes(data: bytes) -> None:
     while rest:
         # Unbuffered output may take a part only.
         rest = rest[out.write(rest) :]
-
-
-def write_content(text: str) -> None:
-    """Write contents of documents as they are; on a terminal, where it can't harm.
-
-    There, what could drive it is escaped, tabs and line ends apart.
-    """
-    write(shown_content(text) if on_terminal() else text)
 
 
 def shown_content(text: str) -> str:
