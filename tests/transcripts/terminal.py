@@ -39,7 +39,7 @@ _PROGRAM = (
     ),
 )
 _HANGS_S = 60.0
-_UNHEARD_S = 2.0
+_UNHEARD_S = 10.0
 
 
 class Shown(NamedTuple):

@@ -20,9 +20,10 @@ def ask(question: str, *, default: bool = False) -> bool:
         question: What is asked, shown on standard error.
         default: The answer of somebody who only presses return.
     """
-    sys.stderr.write(f"{question} [{'Y/n' if default else 'y/N'}] ")
-    sys.stderr.flush()
     try:
+        # Somebody may press Ctrl-C as soon as the first letter is shown.
+        sys.stderr.write(f"{question} [{'Y/n' if default else 'y/N'}] ")
+        sys.stderr.flush()
         answer = sys.stdin.readline()
     except KeyboardInterrupt:
         sys.stderr.write("\n")
