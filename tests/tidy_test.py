@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE_LINES_MAX = 750  # one sitting; the aim is 500
+SOURCE_LINES_MAX = 800  # one sitting; the aim is 500
 
 _TOP = ("src", "tests", "bench", "deploy", "docs", "script", ".ci")
 _GENERATED = re.compile(r"(?:^|/)(?:__pycache__|node_modules|\.\w+_cache|\.coverage)")

@@ -69,7 +69,7 @@ def test_every_setting(tmp_path: Path) -> None:
         log_format="json",
         log_level="debug",
     )
-    assert {s.name for s in SETTINGS} == {*EVERY, "config", "token-file"}
+    assert {s.name for s in SETTINGS} == {*EVERY, "config", "token-file", "store"}
     assert expected == load([f"--{name}={text}" for name, text in EVERY.items()], {})
     variables = {"ST8D_" + n.upper().replace("-", "_"): t for n, t in EVERY.items()}
     assert replace(expected, token_from_flag=False) == load([], variables)

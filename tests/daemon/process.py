@@ -47,21 +47,25 @@ class Daemon:
 
     def __init__(
         self,
-        state_dir: Path,
+        state_dir: Path | None,
         *arguments: str,
         environment: dict[str, str] | None = None,
         listen: str = "127.0.0.1:0",
         pass_fds: tuple[int, ...] = (),
         wrapper: tuple[str, ...] = (),
     ) -> None:
-        """Start it, by way of ``wrapper``, and wait until it is ready."""
+        """Start it, by way of ``wrapper``, and wait until it is ready.
+
+        Without ``state_dir`` it is told of its store in another way.
+        """
         self.lines: list[str] = []
         self._closing = False
         self._ready = threading.Event()
         command = [*wrapper, sys.executable, "-m", "st8.daemon"]
         command += ["--listen", listen] if listen else []
+        command += ["--state-dir", str(state_dir)] if state_dir is not None else []
         self.process = subprocess.Popen(
-            [*command, "--state-dir", str(state_dir), *arguments],
+            [*command, *arguments],
             env={**_PLAIN, **(environment or {})},
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

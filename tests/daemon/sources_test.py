@@ -347,9 +347,10 @@ def test_show(tmp_path: Path) -> None:
         '  - ":1"',
         '  - "unix:/a"',
         'state-dir: "a b"  # ST8D_STATE_DIR',
+        "# store:  # default, not set",
         f'token: "***"  # {file[1]}, line 2, masked',
         "# token-file:  # default, not set",
-    ] == text.splitlines()[:6]
+    ] == text.splitlines()[:7]
     assert f"log-level: debug  # {file[1]}, line 1" == text.splitlines()[-1]
     assert "s3cret" not in text
 
@@ -361,6 +362,7 @@ def test_show(tmp_path: Path) -> None:
         ["--listen=:1", "--listen=[::1]:2", "--listen=unix:/a,mode=0600"],
         ["--audit-log=-", "--state-dir=~", "--token-file=no: #x", "--read-timeout=0"],
         ["--state-dir=\u00e9 'x\" \\", "--tls-cert=null", "--tls-key=1.2"],
+        ["--store=postgresql://ops@db:5432/conf?schema=blue"],
     ],
 )
 def test_what_is_shown_is_a_file(tmp_path: Path, arguments: list[str]) -> None:
@@ -375,4 +377,59 @@ def test_masked_token_is_not_taken(tmp_path: Path) -> None:
     """The mask of a token does not become the token when it is read back."""
     file = written(tmp_path, show(["--token=s3cret"], {}))
 
-    assert f"{file[1]}, line 3: token: *** stands for a secret" in problems(file, {})[0]
+    assert f"{file[1]}, line 4: token: *** stands for a secret" in problems(file, {})[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ops:s3cret@db/conf", "postgresql://ops:***@db/conf"),
+        ("postgresql://ops:s3:c@r/e@t@db/conf", "postgresql://ops:***@db/conf"),
+        (
+            "postgres://db/conf?user=a&password=s3cret&sslpassword=s3cret",
+            "postgres://db/conf?user=a&password=***&sslpassword=***",
+        ),
+        ("postgresql://ops@db/conf?schema=x", "postgresql://ops@db/conf?schema=x"),
+        ("sqlite:/srv/a@b:c", "sqlite:/srv/a@b:c"),
+        ("memory:", "memory:"),
+    ],
+)
+def test_the_password_of_a_store_is_masked(
+    tmp_path: Path, url: str, shown: str
+) -> None:
+    """The URL of a store is shown without its password, which no mask becomes."""
+    text = show([f"--store={url}"], {})
+
+    line = next(one for one in text.splitlines() if one.startswith("store:"))
+    assert shown == yaml.safe_load(line)["store"]
+    assert "s3" not in text
+    if "***" in shown:
+        file = written(tmp_path, text)
+        assert "*** stands for a secret" in problems(file, {})[0]
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "/var/lib", "sqlite:", "u:s3cret@h"])
+def test_a_url_of_no_store(url: str) -> None:
+    """What names no store is refused with what would, and shows no password."""
+    [problem] = problems([f"--store={url}"], {})
+
+    assert "is not a store; write postgresql://USER@HOST/DATABASE or sqlite:" in problem
+    assert "s3cret" not in problem
+
+
+def test_a_store_takes_the_place_of_a_state_directory() -> None:
+    """Both at once are refused: nobody can tell which is meant."""
+    assert (
+        "store (ST8D_STORE) and state-dir (--state-dir) are both given; leave one out",
+    ) == problems(["--state-dir=a"], {"ST8D_STORE": "memory:"})
+    assert "memory:" == load([], {"ST8D_STORE": "memory:"}).store_url
+    assert "sqlite:a" == load(["--state-dir=a"], {}).store_url
+
+
+def test_a_password_among_the_flags_is_noticed() -> None:
+    """It is known whether every user of the machine can read the password."""
+    url = "postgresql://ops:s3cret@db/conf"
+
+    assert load([f"--store={url}"], {}).store_from_flag
+    assert not load([], {"ST8D_STORE": url}).store_from_flag
+    assert not load(["--store=postgresql://db/conf"], {}).store_from_flag

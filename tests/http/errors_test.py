@@ -188,6 +188,7 @@ PRODUCED: dict[str, tuple[int, Callable[[Fixture], Answer]]] = {
     "revision_collected": (404, collected),
     "conflict": (409, failing(Stale(), times=16)),
     "head_moved": (409, post("apply", {**ONE, "expect_revision": 1})),
+    "revision_not_reached": (412, get("/v1/state?min_revision=9")),
     "branch_exists": (409, post("branches", {"name": "dev"})),
     "checkpoint_exists": (409, post("checkpoints", {"name": "c"})),
     "idempotency_mismatch": (409, mismatch),

@@ -13,7 +13,7 @@ import pytest
 
 from st8.client import Client
 from st8.core.documents import Document
-from st8.core.errors import Unauthenticated
+from st8.core.errors import NotReached, Unauthenticated
 from st8.core.ids import CheckpointName, Key, Scope
 from st8.engine.engine import Engine
 from st8.engine.requests import Apply, CreateBranch, PutCheckpoint
@@ -551,6 +551,51 @@ def test_waiting_for_a_change(server: RunningServer, client: Client) -> None:
         new = {"If-None-Match": answer.headers["etag"]}
         connection.request("GET", "/v1/state?wait=1ms", headers=new)
         assert 304 == connection.getresponse().status
+
+
+def test_waiting_for_a_revision(server: RunningServer, client: Client) -> None:
+    """A read of a revision that is yet to come is answered when it has come."""
+    client.apply({"a": "1"})
+    parts = urlsplit(server.url)
+    assert parts.port is not None
+    connection = http.client.HTTPConnection("127.0.0.1", parts.port, 30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/state?min_revision=2&wait=30s")
+        client.apply({"a": "2"})
+        answer = connection.getresponse()
+        assert {"a": "2"} == json.loads(answer.read())["objects"]
+        connection.request("GET", "/v1/state?min_revision=3&wait=1ms")
+        late = connection.getresponse()
+        assert (412, "revision_not_reached") == (late.status, json.load(late)["code"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "min_revision=-1",
+        "min_revision=1&revision=1",
+        "max_stale=1s&checkpoint=c",
+        "max_stale=1s&at=2026-01-01T00:00:00Z",
+        "max_stale=soon",
+        "max_stale=-1s",
+    ],
+)
+def test_freshness_that_can_not_be(query: str) -> None:
+    """How fresh a head has to be says nothing of what is no head."""
+    with contextlib.closing(Api()) as api:
+        assert 422 == api.get(f"/v1/state?{query}").status
+
+
+def test_the_library_asks_for_freshness(client: Client) -> None:
+    """Clients say which revision they have seen, and how old a head may be."""
+    written = client.apply({"a": "1"})
+    seen = written.revision
+
+    assert "1" == client.get("a", min_revision=seen, max_stale_s=0.5)
+    assert seen == client.state(min_revision=seen, max_stale_s=60).revision
+    with pytest.raises(NotReached) as caught:
+        client.state(min_revision=seen + 1)
+    assert seen + 1 == caught.value.revision
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from st8.core.errors import (
     StorageFailed,
     StorageFull,
 )
-from st8.core.ids import Namespace, digest_of
+from st8.core.ids import digest_of
 from st8.core.ports import Stale
 from st8.store.postgres import PostgresStore, connections
 from st8.testing.batches import (
@@ -413,23 +412,3 @@ def test_numbers_beyond_64_bits_are_not_there(store: PostgresStore) -> None:
     write(store)
 
     assert {} == store.revisions(A, [N(2**63), N(-1), N(2**200)])
-
-
-def test_what_is_announced_is_heard(
-    postgres: PostgresServer, schema: str, store: PostgresStore
-) -> None:
-    """Others hear which namespaces have changed; if it is too many, that some have."""
-    with postgres.connect() as connection:
-        connection.execute(f'LISTEN "st8:{schema}"'.encode())
-        store.announce([A, Namespace("ü/x")])
-        store.announce([Namespace(f"{n}" * 100) for n in range(100)])
-        heard = [n.payload for n in connection.notifies(timeout=30, stop_after=2)]
-
-    assert ["a", "ü/x"] == json.loads(heard[0])
-    assert "" == heard[1]
-
-
-def test_an_announcement_that_fails_is_silent(store: PostgresStore) -> None:
-    """Whoever has committed is not told that nobody could be told."""
-    store.close()
-    store.announce([A])

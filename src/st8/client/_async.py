@@ -257,9 +257,11 @@ class AsyncClient:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
+        min_revision: int = 0,
+        max_stale_s: float = 0.0,
     ) -> str:
         """Return the content of one document, byte for byte as it was applied."""
-        pick = Pick.one_of(revision, checkpoint, at)
+        pick = Pick.one_of(revision, checkpoint, at).fresh(min_revision, max_stale_s)
         return await self._transport.send(_core.document(self._scope, pick, key))
 
     async def get_many(
@@ -284,9 +286,11 @@ class AsyncClient:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
+        min_revision: int = 0,
+        max_stale_s: float = 0.0,
     ) -> State:
         """Return a whole state, or what is under ``prefix``, in one piece."""
-        pick = Pick.one_of(revision, checkpoint, at)
+        pick = Pick.one_of(revision, checkpoint, at).fresh(min_revision, max_stale_s)
         return await self._transport.send(_core.state(self._scope, pick, prefix))
 
     async def state_if_changed(self, etag: str, *, prefix: str = "") -> State | None:

@@ -35,11 +35,15 @@ class Pick(NamedTuple):
         revision: A number, or a negative one relative to the head.
         checkpoint: The name of a checkpoint.
         at: RFC 3339 time; ``""`` for none.
+        min_revision: The head must be this revision or a later one.
+        max_stale: How old what is taken for the head may be; ``""`` for not at all.
     """
 
     revision: int | None = None
     checkpoint: str | None = None
     at: str = ""
+    min_revision: int = 0
+    max_stale: str = ""
 
     @classmethod
     def one_of(
@@ -61,12 +65,19 @@ class Pick(NamedTuple):
             )
         return cls(revision, checkpoint, time_text(at, "at"))
 
+    def fresh(self, min_revision: int, max_stale_s: float) -> Pick:
+        """Return the same pick of a head that is as fresh as this."""
+        max_stale = f"{max_stale_s:.9f}s" if max_stale_s else ""
+        return self._replace(min_revision=min_revision, max_stale=max_stale)
+
     def fields(self, prefix: str = "") -> dict[str, object]:
         """Return what the wire calls it, without what is not given."""
         named = {
             "revision": self.revision,
             "checkpoint": self.checkpoint,
             "at": self.at,
+            "min_revision": self.min_revision,
+            "max_stale": self.max_stale,
         }
         return {prefix + name: value for name, value in named.items() if value}
 

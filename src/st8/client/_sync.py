@@ -323,6 +323,8 @@ class Client:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
+        min_revision: int = 0,
+        max_stale_s: float = 0.0,
     ) -> str:
         """Return the content of one document, byte for byte as it was applied.
 
@@ -332,13 +334,16 @@ class Client:
                 nothing is given.
             checkpoint: Or a checkpoint of the namespace.
             at: Or a time: what was the head then.
+            min_revision: Only a head that is this revision or a later one.
+            max_stale_s: What was the head so long ago will do, if it is at hand.
 
         Raises:
             KeyNotFound: That state has no such document.
+            NotReached: The branch has not come to ``min_revision``.
             NothingApplied: The scope has no state at all; it may be mistyped.
             NotFound: The revision or checkpoint is not there.
         """
-        pick = Pick.one_of(revision, checkpoint, at)
+        pick = Pick.one_of(revision, checkpoint, at).fresh(min_revision, max_stale_s)
         return self._transport.send(_core.document(self._scope, pick, key))
 
     def get_many(
@@ -376,6 +381,8 @@ class Client:
         revision: int | None = None,
         checkpoint: str | None = None,
         at: str | datetime | None = None,
+        min_revision: int = 0,
+        max_stale_s: float = 0.0,
     ) -> State:
         """Return a whole state, or what is under ``prefix``, in one piece.
 
@@ -386,12 +393,14 @@ class Client:
             revision: As for :meth:`get`.
             checkpoint: As for :meth:`get`.
             at: As for :meth:`get`.
+            min_revision: As for :meth:`get`.
+            max_stale_s: As for :meth:`get`.
 
         Raises:
             NothingApplied: The scope has no state at all; it may be mistyped.
             NotFound: The revision or checkpoint is not there.
         """
-        pick = Pick.one_of(revision, checkpoint, at)
+        pick = Pick.one_of(revision, checkpoint, at).fresh(min_revision, max_stale_s)
         return self._transport.send(_core.state(self._scope, pick, prefix))
 
     def state_if_changed(self, etag: str, *, prefix: str = "") -> State | None:

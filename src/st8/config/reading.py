@@ -9,6 +9,7 @@ from st8 import __version__
 from st8.config.settings import Settings, Systemd, TlsSettings
 from st8.config.sources import Said, from_file, from_flags, from_variables, nearest
 from st8.config.table import SETTINGS
+from st8.config.values import conceal_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,6 +95,9 @@ def load(
     return Settings(
         listen=listen,
         state_dir=values["state-dir"],
+        store=values["store"],
+        store_from_flag=said["store"].source == "flag"
+        and conceal_url(values["store"]) != values["store"],
         token=values["token"],
         token_file=values["token-file"],
         token_from_flag=bool(values["token"]) and said["token"].source == "flag",
@@ -175,6 +179,11 @@ def _contradictions(said: dict[str, Said], values: dict[str, Any]) -> list[str]:
         needs("tls-client-ca", "tls-cert", "only TLS has certificates of clients")
     if said["tls-client-auth"].source != "default":
         needs("tls-client-auth", "tls-client-ca", "nobody would be asked for one")
+    if values["store"] is not None and said["state-dir"].source != "default":
+        problems.append(
+            f"store ({said['store'].place}) and state-dir "
+            f"({said['state-dir'].place}) are both given; leave one out"
+        )
     if values["token"] is not None and values["token-file"] is not None:
         problems.append(
             f"token ({said['token'].place}) and token-file "

@@ -99,6 +99,8 @@ class Settings:
     Attributes:
         listen: Where to listen; nowhere if all sockets are the service manager's.
         state_dir: Where the embedded store is.
+        store: The URL of another store, or None. Has its password.
+        store_from_flag: True if every user of the machine can read that password.
         token: What a client must show, or None. Never printed.
         token_file: The file that has the token instead.
         token_from_flag: True if every user of the machine can read the token in
@@ -120,6 +122,8 @@ class Settings:
 
     listen: tuple[Address, ...] = (TcpAddress("", 8748),)
     state_dir: Path = Path(".st8d")
+    store: str | None = field(default=None, repr=False)
+    store_from_flag: bool = False
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     token_from_flag: bool = False
@@ -135,3 +139,8 @@ class Settings:
     log_level: LogLevel = "info"
     log_colors: bool = True
     systemd: Systemd = Systemd()
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the store, whichever it is. Has its password."""
+        return self.store or f"sqlite:{self.state_dir}"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from st8.config.reading import gather
 from st8.config.table import SETTINGS
-from st8.config.values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,10 +36,13 @@ def show(arguments: Sequence[str], environment: Mapping[str, str] | None = None)
         one = said[setting.name]
         texts = [text for text in one.texts if text]
         comment = f"  # {one.place}"
-        if not texts or (setting.needs and values[setting.needs] is None):
+        idle = (setting.needs and values[setting.needs] is None) or (
+            setting.instead and values[setting.instead] is not None
+        )
+        if not texts or idle:
             lines.append(f"# {setting.name}:{comment}, not set")
-        elif setting.secret:
-            lines.append(f'{setting.name}: "{MASK}"{comment}, masked')
+        elif len(texts) == 1 and (shown := setting.conceal(texts[0])) != texts[0]:
+            lines.append(f"{setting.name}: {_scalar(shown)}{comment}, masked")
         elif len(texts) == 1:
             lines.append(f"{setting.name}: {_scalar(texts[0])}{comment}")
         else:

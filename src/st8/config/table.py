@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from st8.config.values import (
+    conceal_all,
+    conceal_url,
     parse_audit_log,
     parse_directory,
     parse_file,
     parse_limit,
     parse_listen,
     parse_one_of,
+    parse_store,
     parse_token,
 )
 from st8.core.durations import parse_duration
@@ -31,10 +34,11 @@ class Setting(NamedTuple):
         help: One line.
         parse: Makes the value of its text; raises ValueError with a reason.
         many: It may be given several times.
-        secret: It is never shown.
+        conceal: Returns what may be shown of a text, which may hold a secret.
         in_file: It may stand in the file.
         reloaded: SIGHUP brings a new value into force.
         needs: The setting without which this one would mean nothing.
+        instead: The setting that takes the place of this one.
     """
 
     name: str
@@ -43,10 +47,11 @@ class Setting(NamedTuple):
     help: str
     parse: Callable[[str], Any]
     many: bool = False
-    secret: bool = False
+    conceal: Callable[[str], str] = str
     in_file: bool = True
     reloaded: bool = False
     needs: str = ""
+    instead: str = ""
 
     @property
     def variable(self) -> str:
@@ -71,14 +76,29 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse_listen,
         many=True,
     ),
-    Setting("state-dir", ".st8d", "DIR", "where the state is kept", parse_directory),
+    Setting(
+        "state-dir",
+        ".st8d",
+        "DIR",
+        "where the state is kept",
+        parse_directory,
+        instead="store",
+    ),
+    Setting(
+        "store",
+        "",
+        "URL",
+        "instead of a state directory: postgresql://USER@HOST/DATABASE",
+        parse_store,
+        conceal=conceal_url,
+    ),
     Setting(
         "token",
         "",
         "TOKEN",
         "what clients must show; better given as a file or variable",
         parse_token,
-        secret=True,
+        conceal=conceal_all,
         reloaded=True,
     ),
     Setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MASK",
+    "conceal_all",
+    "conceal_url",
     "parse_audit_log",
     "parse_directory",
     "parse_file",
     "parse_limit",
     "parse_listen",
     "parse_one_of",
+    "parse_store",
     "parse_token",
 ]
 
@@ -31,6 +35,8 @@ _SOCKET_PATH_BYTES_MAX: Final = 103  # macOS takes no more, Linux 107
 _SOCKET_MODE: Final = 0o660
 _MODE_MAX: Final = 0o777
 _UNIX: Final = "unix:"
+_STORES: Final = ("sqlite", "postgresql", "postgres", "memory")
+_PASSWORDS: Final = re.compile(r"((?:^|&)\w*password=)[^&]*")
 
 
 def parse_listen(text: str) -> Address:
@@ -99,6 +105,44 @@ def parse_file(text: str) -> Path | None:
     """Return a path, None for the empty default."""
     _path_bytes(text)
     return Path(text) if text else None
+
+
+def parse_store(text: str) -> str | None:
+    """Return the URL of a store, None for the empty default.
+
+    Only its beginning is looked at; the store itself reads the rest.
+    """
+    if not text:
+        return None
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme not in _STORES or (scheme == "sqlite" and not rest):
+        shown = "this" if "@" in text else repr(text)
+        raise ValueError(
+            f"{shown} is not a store; write postgresql://USER@HOST/DATABASE or "
+            "sqlite:DIRECTORY"
+        )
+    if MASK in text and conceal_url(text) == text:
+        raise ValueError(
+            f"{MASK} stands for a secret that st8d config has masked; write the password"
+        )
+    _path_bytes(text)
+    return text
+
+
+def conceal_all(text: str) -> str:
+    """Return what is shown of a secret; nothing of no secret."""
+    return MASK if text else text
+
+
+def conceal_url(text: str) -> str:
+    """Return a URL without its passwords."""
+    base, mark, query = text.partition("?")
+    user, at, host = base.rpartition("@")
+    if at:
+        scheme, slashes, user = user.partition("//")
+        name, colon, _ = user.partition(":")
+        base = f"{scheme}{slashes}{name}{colon}{MASK if colon else ''}{at}{host}"
+    return base + mark + _PASSWORDS.sub(rf"\1{MASK}", query)
 
 
 def parse_audit_log(text: str) -> str | None:

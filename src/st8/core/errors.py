@@ -28,6 +28,7 @@
     │   └── KeyNotFound
     ├── Conflict                the store has moved on
     │   ├── HeadMoved
+    │   ├── NotReached            the branch has not come to a revision yet
     │   ├── BranchExists
     │   ├── CheckpointExists
     │   └── IdempotencyMismatch
@@ -86,6 +87,7 @@ __all__ = [
     "NewerFormat",
     "NoRevisionAt",
     "NotFound",
+    "NotReached",
     "NothingApplied",
     "OutcomeUnknown",
     "Overloaded",
@@ -534,6 +536,28 @@ class HeadMoved(Conflict):
             branch=branch,
             expected=expected,
             actual=actual,
+        )
+
+
+class NotReached(Conflict):
+    """The branch has not come to the revision that a read asks for at least."""
+
+    code = "revision_not_reached"
+    title = "Precondition failed"
+    http_status = 412
+    retryable = True
+    namespace: str
+    branch: str
+    revision: int
+
+    def __init__(self, namespace: str, branch: str, revision: int) -> None:
+        """Name the scope and the revision that was asked for."""
+        super().__init__(
+            f"namespace {namespace!r}, branch {branch!r} has not come to revision "
+            f"{revision}; try again, wait for it, or ask for an older one",
+            namespace=namespace,
+            branch=branch,
+            revision=revision,
         )
 
 

@@ -7,6 +7,7 @@ a new one runs ``st8.testing.contract`` over it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Batch",
+    "BranchAt",
     "Clock",
     "CommitTimes",
+    "Heard",
     "NamespaceState",
     "Record",
     "Stale",
@@ -81,6 +84,10 @@ class Answer(NamedTuple):
 BranchAt = tuple[Namespace, BranchName]
 CheckpointAt = tuple[Namespace, CheckpointName]
 AnswerAt = tuple[Namespace, IdempotencyKey]
+
+
+Heard = Callable[[Collection[BranchAt] | None], None]
+"""Is told which branches others have moved; None is that any may have moved."""
 
 
 class Stale(Exception):
@@ -163,7 +170,25 @@ class Store(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Whether nobody else can write to it, so that refs may be remembered."""
+        """Whether nobody else can write to it."""
+        ...
+
+    def moves(self) -> int | None:
+        """Return a number that is another one once somebody else has written.
+
+        What was read from the store since it was asked for is current as long as it
+        stays the same: it has changed before a write of others is answered. None
+        where that can't be told without asking the store. Never waits.
+        """
+        ...
+
+    def hear(self, heard: Heard) -> None:
+        """Call ``heard`` soon after others have moved branches, until it is closed.
+
+        On a thread of the store. Others may go unheard, when a connection or one of
+        them fails; it is None, once, when that may have been. ``heard`` must not
+        block. Called once at most.
+        """
         ...
 
     def objects(

@@ -102,9 +102,7 @@ def _run(settings: Settings, reread: Callable[[], Settings]) -> int:
         gate = stack.enter_context(
             contextlib.closing(Gate(settings, token, SystemClock()))
         )
-        store = stack.enter_context(
-            contextlib.closing(open_store(f"sqlite:{settings.state_dir}"))
-        )
+        store = stack.enter_context(contextlib.closing(open_store(settings.store_url)))
         for warning in _warnings(settings):
             _log.warning(warning)
         engine = Engine(store, SystemClock())
@@ -158,6 +156,7 @@ def _check(settings: Settings) -> int:
 
     attempt(lambda: make_tls(settings))
     attempt(lambda: _check_credentials(settings))
+    attempt(lambda: _check_store(settings))
     problems += _places(settings)
     if problems:
         return _complain(problems, 1)
@@ -178,6 +177,18 @@ def _check_credentials(settings: Settings) -> None:
     Gate(settings, read_token(settings), SystemClock()).close()
 
 
+def _check_store(settings: Settings) -> None:
+    """Read the URL of the store.
+
+    Raises:
+        InvalidValue: It is not right.
+        StorageFailed: What such a store needs is not installed.
+    """
+    from st8.store.open import check_url  # noqa: PLC0415 - --local
+
+    check_url(settings.store_url)
+
+
 def _places(settings: Settings) -> list[str]:
     """Return which files could not be made where the settings want them."""
     found: list[str] = []
@@ -188,6 +199,7 @@ def _places(settings: Settings) -> list[str]:
             path if path.exists() else path.parent, os.W_OK
         ):
             found.append(f"audit-log: can't write {path}")
-    if settings.state_dir.exists() and not settings.state_dir.is_dir():
-        found.append(f"state-dir: {settings.state_dir} is no directory")
+    directory = settings.state_dir
+    if settings.store is None and directory.exists() and not directory.is_dir():
+        found.append(f"state-dir: {directory} is no directory")
     return found

@@ -146,6 +146,11 @@ class Daemon:
                 "the token was given as a flag, which everyone on this machine can "
                 "read in the process list; ST8D_TOKEN is a better place"
             )
+        if settings.store_from_flag:
+            _log.warning(
+                "the password of the store was given as a flag, which everyone on this "
+                "machine can read in the process list; ST8D_STORE is a better place"
+            )
         _log.info(
             "st8d listening on %s",
             self._addresses,
@@ -153,7 +158,7 @@ class Daemon:
                 "address": self._addresses,
                 "version": __version__,
                 "store": self._serving.store_name,
-                "state_dir": str(settings.state_dir),
+                "state_dir": None if settings.store else str(settings.state_dir),
                 "tls": settings.tls is not None,
                 "auth": kind,
                 "pid": os.getpid(),

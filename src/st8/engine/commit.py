@@ -49,8 +49,8 @@ Done = Callable[["Written | St8Error"], None]
 """Is told how a write ended, on the committing thread; must not block or raise."""
 
 
-Listener = Callable[[Sequence[Scope]], None]
-"""Is told which branches a commit has moved."""
+Listener = Callable[["Sequence[Scope] | None"], None]
+"""Is told which branches have moved; None is that any may have."""
 
 
 class _Waiting(NamedTuple):
@@ -202,7 +202,7 @@ class Committer:
                     self.commits += 1
                     self.requests += len(batch)
                     self._refs.committed(draft.new_branches(), draft.new_revisions())
-                    self._tell([Scope(*at) for at in draft.new_branches()])
+                    self.tell([Scope(*at) for at in draft.new_branches()])
             except Stale:
                 self.stale += 1
                 self._refs.forget_refs()
@@ -216,9 +216,9 @@ class Committer:
             f"{_ATTEMPTS} attempts, and nothing was changed. Try again"
         )
 
-    def _tell(self, scopes: Sequence[Scope]) -> None:
-        """Tell the listeners which branches moved."""
-        for listener in self.listeners if scopes else ():
+    def tell(self, scopes: Sequence[Scope] | None) -> None:
+        """Tell the listeners which branches moved; None is that any may have."""
+        for listener in self.listeners if scopes != [] else ():
             with suppress(Exception):  # it must not harm what is durable
                 listener(scopes)
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound, St8Error
+from st8.core.errors import CheckpointNotFound, NotReached, St8Error
 from st8.core.ids import (
     CheckpointName,
     Digest,
@@ -29,14 +29,16 @@ from st8.engine.history import (
     resolve,
 )
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
-from st8.engine.refs import Refs
+from st8.engine.refs import RecentRefs, Refs
 from st8.engine.requests import (
     HEAD,
+    NOW,
     THE_HEAD,
     Apply,
     CreateBranch,
     DeleteBranch,
     DeleteCheckpoint,
+    Freshness,
     Overlay,
     PutCheckpoint,
     Reset,
@@ -50,9 +52,9 @@ from st8.engine.stats import EngineStats
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from st8.core.ports import Clock, Store
+    from st8.core.ports import BranchAt, Clock, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
     from st8.engine.commit import Done, Listener
     from st8.engine.writes import Written
@@ -101,13 +103,22 @@ class Engine:
         """Whether every write to the store goes through this engine."""
         return self._store.exclusive
 
-    def on_commit(self, listener: Listener) -> None:
-        """Call ``listener`` with the branches that moved, after each commit.
+    def on_move(self, listener: Listener) -> None:
+        """Call ``listener`` with branches that have moved, None if any may have.
 
-        On the committing thread, when it is durable and before it is answered. It
-        must not block and must not raise.
+        After each commit of this engine, on the committing thread, when it is durable
+        and before it is answered; and soon after those of others that share the store,
+        on a thread of its own. It must not block and must not raise.
         """
         self._committer.listeners.append(listener)
+        if len(self._committer.listeners) == 1:
+            self._store.hear(self._heard)
+
+    def _heard(self, branches: Collection[BranchAt] | None) -> None:
+        """Take note of what others have moved."""
+        self._refs.heard(branches)
+        scopes = None if branches is None else [Scope(*at) for at in branches]
+        self._committer.tell(scopes)
 
     def last_revision(self, namespace: Namespace) -> RevisionNumber:
         """Return the newest number of a namespace; 0 where it has none."""
@@ -120,12 +131,14 @@ class Engine:
 
     # --- reads ---------------------------------------------------------------
 
-    def peek_head(self, scope: Scope) -> Revision | _Unknown | None:
+    def peek_head(
+        self, scope: Scope, freshness: Freshness = NOW
+    ) -> Revision | _Unknown | None:
         """Return a branch's head without waiting, or UNKNOWN.
 
         None is a branch that is known not to exist.
         """
-        known, branch = self._refs.peek_branch(scope)
+        known, branch = self._refs.peek_branch(scope, freshness.max_stale_s)
         if not known:
             return UNKNOWN
         if branch is None:
@@ -133,9 +146,11 @@ class Engine:
         revision = self._refs.peek_revision(scope.namespace, branch.head)
         if revision is None or revision.digest != branch.head_digest:
             return UNKNOWN
-        return revision
+        return UNKNOWN if revision.number < freshness.min_revision else revision
 
-    def state(self, scope: Scope, selector: Selector = HEAD) -> State:
+    def state(
+        self, scope: Scope, selector: Selector = HEAD, freshness: Freshness = NOW
+    ) -> State:
         """Return the state that ``selector`` names.
 
         The head of a branch that nothing was applied to is the empty state with
@@ -143,8 +158,9 @@ class Engine:
 
         Raises:
             NotFound: What is named is not there; see :func:`history.resolve`.
+            NotReached: It is older than ``freshness.min_revision``.
         """
-        revision, visible = resolve(self._refs, scope, selector)
+        revision, visible = self._resolve(scope, selector, freshness)
         root = EMPTY_ROOT if revision is None else revision.root
         return State(self._objects.of(revision), revision, root, visible)
 
@@ -370,6 +386,20 @@ class Engine:
         """Refuse new writes, finish those that wait, and close the store."""
         self._committer.close()
         self._store.close()
+
+    def _resolve(
+        self, scope: Scope, selector: Selector, freshness: Freshness
+    ) -> Resolved:
+        """Return what ``selector`` names, as fresh as is asked for."""
+        max_stale_s, wanted = freshness
+        if max_stale_s:
+            found = resolve(RecentRefs(self._refs, max_stale_s), scope, selector)
+            if _number(found.revision) >= wanted:
+                return found
+        found = resolve(self._refs, scope, selector)
+        if _number(found.revision) < wanted:
+            raise NotReached(*scope, wanted)
+        return found
 
     def _side(
         self, scope: Scope, side: Side, objects: ObjectSource

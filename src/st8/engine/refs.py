@@ -1,15 +1,17 @@
 """Reading refs and revision records, through a memory of those that can't change.
 
 Revisions never change, so they may always be remembered. Branches do, and so do the
-newest numbers of namespaces and the collection epoch; they are remembered only when
-the store says that nobody else can move them.
+newest numbers of namespaces and the collection epoch: what is remembered of them
+counts only while the store can tell that nobody else has written since. Whoever is
+content with what was so a while ago says so, and is answered from memory.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from st8.core.errors import Corrupt
 from st8.core.ids import (
@@ -24,12 +26,12 @@ from st8.core.ports import NamespaceState
 from st8.core.revisions import Branch, Revision, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from st8.core.ports import Answer, Store
     from st8.core.revisions import Checkpoint
 
-__all__ = ["RefSource", "Refs"]
+__all__ = ["RecentRefs", "RefSource", "Refs"]
 
 _REVISIONS_KEPT: Final = 16_384
 _BRANCHES_KEPT: Final = 65_536
@@ -69,6 +71,20 @@ class RefSource(Protocol):
         ...
 
 
+class _Seen(NamedTuple):
+    """A branch as the store had it.
+
+    Attributes:
+        branch: None if it was not there.
+        moves: What :meth:`Store.moves` said before it was read.
+        at_s: When reading it began, by the monotonic clock.
+    """
+
+    branch: Branch | None
+    moves: int | None
+    at_s: float
+
+
 class Refs:
     """The store's refs and revisions. Any thread may call at any time."""
 
@@ -79,8 +95,10 @@ class Refs:
         self._moves = 0
         self._collections = 0
         self._epoch = 0
-        self._last: OrderedDict[Namespace, RevisionNumber] = OrderedDict()
-        self._branches: OrderedDict[_At, Branch | None] = OrderedDict()
+        self._last: OrderedDict[Namespace, tuple[RevisionNumber, int | None]] = (
+            OrderedDict()
+        )
+        self._branches: OrderedDict[_At, _Seen] = OrderedDict()
         self._revisions: OrderedDict[tuple[Namespace, RevisionNumber], Revision] = (
             OrderedDict()
         )
@@ -92,10 +110,11 @@ class Refs:
         A new collection epoch tells that somebody has collected: what is remembered
         of revisions may be gone.
         """
-        last = self._last.get(name)
-        if last is not None:
-            return NamespaceState(last, self._epoch)
-        moves = self._moves
+        moves = self._store.moves()
+        known = self._last.get(name)
+        if known is not None and known[1] == moves:
+            return NamespaceState(known[0], self._epoch)
+        own_moves = self._moves
         state = self._store.namespace(name)
         with self._lock:
             if state.epoch > self._epoch:
@@ -103,34 +122,46 @@ class Refs:
                 self._collections += 1
                 self._revisions.clear()
             # As with branches below.
-            if self._store.exclusive and moves == self._moves:
-                self._remember_last(name, state.last_revision)
+            if moves is not None and own_moves == self._moves:
+                self._remember_last(name, state.last_revision, moves)
         return state
 
     def last_revision(self, namespace: Namespace) -> RevisionNumber:
         """See :class:`RefSource`."""
         return self.namespace(namespace).last_revision
 
-    def peek_branch(self, at: _At) -> tuple[bool, Branch | None]:
-        """Return whether a branch is remembered, and what it is; never waits."""
-        try:
-            return True, self._branches[at]
-        except KeyError:
-            return False, None
+    def peek_branch(
+        self, at: _At, max_age_s: float = 0.0
+    ) -> tuple[bool, Branch | None]:
+        """Return whether a branch is remembered, and what it is; never waits.
 
-    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
-        """See :class:`RefSource`."""
+        With ``max_age_s`` it may be what it was at most so long ago.
+        """
+        seen = self._branches.get(at)
+        if seen is None:
+            return False, None
+        moves = self._store.moves()
+        if (seen.moves == moves and moves is not None) or (
+            max_age_s and time.monotonic() - seen.at_s <= max_age_s
+        ):
+            return True, seen.branch
+        return False, None
+
+    def branch(
+        self, namespace: Namespace, name: BranchName, max_age_s: float = 0.0
+    ) -> Branch | None:
+        """See :class:`RefSource` and :meth:`peek_branch`."""
         at = (namespace, name)
-        known, branch = self.peek_branch(at)
+        known, branch = self.peek_branch(at, max_age_s)
         if known:
             return branch
-        moves = self._moves
+        own_moves = self._moves
+        moves, begun_s = self._store.moves(), time.monotonic()
         branch = self._store.branch(namespace, name)
-        if self._store.exclusive:
-            with self._lock:
-                # A commit in between may have moved it: then it is not remembered.
-                if moves == self._moves:
-                    self._remember_branch(at, branch)
+        with self._lock:
+            # A commit in between may have moved it: then it is not remembered.
+            if own_moves == self._moves:
+                self._remember_branch(at, _Seen(branch, moves, begun_s))
         return branch
 
     def checkpoint(
@@ -193,11 +224,24 @@ class Refs:
             for revision in revisions:
                 self._remember_revision(revision)
                 self._remember_proof(revision)
-            if self._store.exclusive:
-                for revision in revisions:
-                    self._remember_last(revision.scope.namespace, revision.number)
-                for at, branch in branches.items():
-                    self._remember_branch(at, branch)
+            if not self._store.exclusive:  # others may have written since
+                for at in branches:
+                    self._branches.pop(at, None)
+                return
+            moves, now_s = self._store.moves(), time.monotonic()
+            for revision in revisions:
+                self._remember_last(revision.scope.namespace, revision.number, moves)
+            for at, branch in branches.items():
+                self._remember_branch(at, _Seen(branch, moves, now_s))
+
+    def heard(self, branches: Collection[_At] | None) -> None:
+        """Forget branches that others have moved; None: all of them."""
+        with self._lock:
+            self._moves += 1
+            if branches is None:
+                self._branches.clear()
+            for at in branches or ():
+                self._branches.pop(at, None)
 
     def forget_refs(self) -> None:
         """Forget all that can move: how the last commit ended is not known."""
@@ -216,13 +260,15 @@ class Refs:
             for number in numbers:
                 self._revisions.pop((namespace, number), None)
 
-    def _remember_last(self, namespace: Namespace, last: RevisionNumber) -> None:
-        self._last[namespace] = last
+    def _remember_last(
+        self, namespace: Namespace, last: RevisionNumber, moves: int | None
+    ) -> None:
+        self._last[namespace] = (last, moves)
         if len(self._last) > _NAMESPACES_KEPT:
             self._last.popitem(last=False)
 
-    def _remember_branch(self, at: _At, branch: Branch | None) -> None:
-        self._branches[at] = branch
+    def _remember_branch(self, at: _At, seen: _Seen) -> None:
+        self._branches[at] = seen
         if len(self._branches) > _BRANCHES_KEPT:
             self._branches.popitem(last=False)
 
@@ -235,3 +281,24 @@ class Refs:
         self._revisions[revision.scope.namespace, revision.number] = revision
         if len(self._revisions) > _REVISIONS_KEPT:
             self._revisions.popitem(last=False)
+
+
+class RecentRefs:
+    """Refs to read from where branches may be what they were a while ago.
+
+    What is read through it is as consistent as ever: a state, of one revision.
+    """
+
+    def __init__(self, refs: Refs, max_age_s: float) -> None:
+        """Read from ``refs`` branches that are at most so old."""
+        self._refs = refs
+        self._max_age_s = max_age_s
+        self.last_revision = refs.last_revision
+        self.checkpoint = refs.checkpoint
+        self.revision = refs.revision
+        self.is_proven = refs.is_proven
+        self.prove = refs.prove
+
+    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
+        """See :class:`RefSource`."""
+        return self._refs.branch(namespace, name, self._max_age_s)

@@ -9,7 +9,7 @@ import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from st8.core import limits
 from st8.core.documents import content_bytes
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD",
+    "NOW",
     "NO_AUTHOR",
     "NO_MESSAGE",
     "THE_HEAD",
@@ -43,6 +44,7 @@ __all__ = [
     "CreateBranch",
     "DeleteBranch",
     "DeleteCheckpoint",
+    "Freshness",
     "Guard",
     "Overlay",
     "PutCheckpoint",
@@ -109,7 +111,21 @@ class Selector:
         )
 
 
+class Freshness(NamedTuple):
+    """How fresh the head of a branch has to be that is read.
+
+    Attributes:
+        max_stale_s: What was the head at most so long ago will do, if it is at hand;
+            0 is the head as it is now.
+        min_revision: The branch has to have come to this revision; 0 to none.
+    """
+
+    max_stale_s: float = 0.0
+    min_revision: int = 0
+
+
 HEAD: Final = Selector()
+NOW: Final = Freshness()
 NO_MESSAGE: Final = Message("")
 NO_AUTHOR: Final = Author("")
 

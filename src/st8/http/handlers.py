@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from st8.core.errors import CheckpointNotFound, ShuttingDown
+from st8.core.errors import CheckpointNotFound, NotReached, ShuttingDown
 from st8.core.revisions import format_time
 from st8.http import shapes
 from st8.http.encoding import (
@@ -77,27 +77,34 @@ def _result_reply(result: WriteResult, plan: WritePlan) -> Reply:
 async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
     """Read a state, or answer that the client has it already.
 
-    With a time to wait, the second is answered when that is over.
+    With a time to wait, the second is answered when that is over, and so is that a
+    revision is not there yet.
     """
     if not plan.wait_s:
         return await service.open(_state_reply, service, plan, call)
     deadline = asyncio.get_running_loop().time() + plan.wait_s
     with Moves(service.hub, plan.scope) as moved:
+        over = False
         while True:
             moved.clear()
-            opened = await service.open(_state_reply, service, plan, call)
-            if opened.reply.status != _NOT_MODIFIED or service.hub.closing:
-                return opened
+            try:
+                opened = await service.open(_state_reply, service, plan, call)
+                if opened.reply.status != _NOT_MODIFIED or over:
+                    return opened
+            except NotReached:
+                if over:
+                    raise
             try:
                 async with asyncio.timeout_at(deadline):
                     await moved.wait()
             except TimeoutError:
-                return opened
+                over = True
+            over = over or service.hub.closing
             plan = call.check()
 
 
 def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
-    state = service.engine.state(plan.scope, plan.selector)
+    state = service.engine.state(plan.scope, plan.selector, plan.freshness)
     revision = state.revision
     tag = tag_of(plan.tag, state.visible)
     etag = etag_of(revision, plan.scope, tag)

@@ -139,7 +139,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "nothing in it.",
         query=queries.StateQuery,
         answer=shapes.State,
-        errors=(*_READ, *_SELECT),
+        errors=(*_READ, *_SELECT, errors.NotReached),
         conditional=True,
     ),
     Operation(

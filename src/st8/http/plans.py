@@ -12,6 +12,7 @@ from st8.core import limits
 from st8.core.errors import InvalidValue, LimitExceeded
 from st8.core.ids import RevisionNumber
 from st8.core.key_set import ALL_KEYS, KeySet
+from st8.engine.requests import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         CreateBranch,
         DeleteBranch,
         DeleteCheckpoint,
+        Freshness,
         PutCheckpoint,
         Reset,
         Selector,
@@ -101,6 +103,7 @@ class StatePlan(NamedTuple):
         tag: A digest of the selection.
         visible: The keys of the branch that may be seen.
         wait_s: How long to wait for what the client does not have.
+        freshness: How fresh the head has to be.
     """
 
     reach: tuple[Reach, ...]
@@ -110,6 +113,7 @@ class StatePlan(NamedTuple):
     tag: bytes
     visible: KeySet = ALL_KEYS
     wait_s: float = 0.0
+    freshness: Freshness = NOW
 
 
 class Feed(NamedTuple):

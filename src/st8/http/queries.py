@@ -12,6 +12,7 @@ from st8.core.errors import InvalidValue, LimitExceeded
 from st8.core.ids import Author, CheckpointName, Key, RevisionNumber
 from st8.core.revisions import parse_time
 from st8.engine.history import LogFilter
+from st8.engine.requests import Freshness, Selector
 from st8.http.etag import selection_tag
 from st8.http.fields import (
     AfterField,
@@ -102,8 +103,22 @@ class StateQuery(Query):
     wait: Annotated[
         str,
         Meta(
-            description="With `If-None-Match`: how long to wait for something else, "
-            "such as `30s`."
+            description="With `If-None-Match` or `min_revision`: how long to wait for "
+            "something else, or for that revision, such as `30s`."
+        ),
+    ] = ""
+    min_revision: Annotated[
+        int,
+        Meta(
+            description="Only a head that is this revision or a later one: who was "
+            "answered it by one daemon sees it at any other."
+        ),
+    ] = 0
+    max_stale: Annotated[
+        str,
+        Meta(
+            description="What was the head at most so long ago will do, such as `2s`, "
+            "if the daemon has it at hand; else it is the head as it is now."
         ),
     ] = ""
 
@@ -131,7 +146,20 @@ class StateQuery(Query):
             selection,
             selection_tag(selection),
             wait_s=_wait_s(self.wait),
+            freshness=self._freshness(selector),
         )
+
+    def _freshness(self, selector: Selector) -> Freshness:
+        if self.min_revision < 0:
+            raise InvalidValue("min_revision", "must not be negative")
+        given = "min_revision" if self.min_revision else "max_stale"
+        if not selector.is_head and (self.min_revision or self.max_stale):
+            raise InvalidValue(
+                given,
+                "is about the head, and can't be combined with revision, checkpoint or "
+                "at, which name what never changes; leave it out",
+            )
+        return Freshness(_seconds("max_stale", self.max_stale), self.min_revision)
 
 
 class WatchScope(Struct, forbid_unknown_fields=True):
@@ -314,14 +342,17 @@ class NamespacesQuery(Query):
         )
 
 
+def _seconds(field: str, text: str) -> float:
+    """Return the seconds of a duration; none where there is no text."""
+    try:
+        return parse_duration(text) if text else 0.0
+    except ValueError as error:
+        raise InvalidValue(field, str(error)) from None
+
+
 def _wait_s(text: str) -> float:
     """Return the seconds of a duration that may be waited."""
-    if not text:
-        return 0.0
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise InvalidValue("wait", str(error)) from None
+    seconds = _seconds("wait", text)
     if seconds > limits.WAIT_SECONDS.maximum:
         raise LimitExceeded(limits.WAIT_SECONDS, f"wait of {text}", round(seconds))
     return seconds

@@ -87,7 +87,7 @@ class StateLane:
         self, plan: StatePlan, if_none_match: bytes | None
     ) -> tuple[Message, Message] | None:
         """Return the messages to send; None if the answer has to be made."""
-        head = self._peek_head(plan.scope)
+        head = self._peek_head(plan.scope, plan.freshness)
         if not isinstance(head, Revision):
             return None
         kept = self.responses.get(head.digest + tag_of(plan.tag, plan.visible))
@@ -101,7 +101,8 @@ class StateLane:
 
     def learn(self, query: bytes, plan: StatePlan) -> None:
         """Remember what a query means, if it always means the head of a branch."""
-        if not plan.selector.is_head or plan.wait_s or len(query) > _QUERY_BYTES_MAX:
+        once = plan.wait_s or plan.freshness.min_revision
+        if not plan.selector.is_head or once or len(query) > _QUERY_BYTES_MAX:
             return
         if len(self._plans) >= _QUERIES_KEPT:
             del self._plans[next(iter(self._plans))]

@@ -26,7 +26,7 @@ from st8.http.encoding import encode, event_data
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
-    from st8.core.ids import Scope
+    from st8.core.ids import Namespace, Scope
     from st8.engine.engine import Engine
     from st8.engine.watch import News
     from st8.http.plans import Feed
@@ -46,6 +46,8 @@ _RETRY_SPREAD_MS: Final = 4_000
 """Clients that are cut off together come back spread over this time."""
 
 _STRIDE: Final = 1_618
+_LOOKS_AT_NUMBERS: Final = 15
+"""After so many looks at the numbers of namespaces there is one at all branches."""
 
 
 _PageKey = tuple[int, bool]
@@ -371,10 +373,13 @@ class Hub:
         self._kept: OrderedDict[tuple[Channel, _PageKey], int] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[None] | None = None
+        self._looks = 0
+        self._numbers: dict[Namespace, int] = {}
         self._topics: dict[Scope, _Topic] = {}
         self._due: dict[Watcher, float] = {}  # when each is to have a heartbeat
         self._seed = 0
-        engine.on_commit(self.moved)
+        engine.on_move(self.moved)
 
     @property
     def watchers(self) -> int:
@@ -388,12 +393,13 @@ class Hub:
             return head, head
         return feed.after, self._engine.last_revision(feed.scope.namespace)
 
-    def moved(self, scopes: Collection[Scope]) -> None:
-        """Take note that branches have moved; from any thread."""
+    def moved(self, scopes: Collection[Scope] | None) -> None:
+        """Take note that branches have moved, None: any may have; from any thread."""
         loop = self._loop
         if loop is not None:
+            known = None if scopes is None else tuple(scopes)
             with suppress(RuntimeError):  # closed: nobody watches any more
-                loop.call_soon_threadsafe(self._wake, tuple(scopes))
+                loop.call_soon_threadsafe(self._wake, known)
 
     def join(self, watcher: Watcher, feeds: Sequence[Feed]) -> list[Channel]:
         """Wake ``watcher`` when its branches move, and for heartbeats.
@@ -463,12 +469,13 @@ class Hub:
         self.closing = True
         for topic in self._topics.values():
             topic.wake()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for task in (self._ticker, self._look):
+            if task is not None:
+                task.cancel()
 
-    def _wake(self, scopes: Collection[Scope]) -> None:
-        """Have all woken who watch one of ``scopes``."""
-        for scope in scopes:
+    def _wake(self, scopes: Collection[Scope] | None) -> None:
+        """Have all woken who watch one of ``scopes``; None: all."""
+        for scope in tuple(self._topics) if scopes is None else scopes:
             topic = self._topics.get(scope)
             if topic is None:
                 continue
@@ -483,14 +490,41 @@ class Hub:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.tick_s)
-            if not self._engine.exclusive:
-                self._wake(tuple(self._topics))
+            if not self._engine.exclusive and (self._look is None or self._look.done()):
+                self._look = asyncio.ensure_future(self._look_for_moves())
             now = loop.time()
             for watcher, due in self._due.items():
                 if due <= now:
                     self._due[watcher] = now + self.heartbeat_s
                     watcher.due = True
                     watcher.wake.set()
+
+    async def _look_for_moves(self) -> None:
+        """Wake who watches what others have moved, in case nobody has told of it.
+
+        A branch that was taken away or made anew has no new number: it is looked for
+        now and then.
+        """
+        self._looks += 1
+        if self._looks % _LOOKS_AT_NUMBERS == 0:
+            self._wake(None)
+            return
+        namespaces = {scope.namespace for scope in self._topics}
+        try:
+            newest = await self.run(self._newest, namespaces)
+        except St8Error:
+            return  # of a store that does not answer hears whoever reads
+        known, self._numbers = self._numbers, newest
+        self._wake(
+            [
+                scope
+                for scope in self._topics
+                if newest.get(scope.namespace) != known.get(scope.namespace)
+            ]
+        )
+
+    def _newest(self, namespaces: Collection[Namespace]) -> dict[Namespace, int]:
+        return {name: self._engine.last_revision(name) for name in namespaces}
 
 
 async def _gone(receive: Receive) -> None:

@@ -22,6 +22,8 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 
+    from st8.core.ports import Heard
+
 __all__ = ["MemoryStore"]
 
 
@@ -54,6 +56,13 @@ class MemoryStore:
         self._branches: dict[tuple[Namespace, BranchName], Branch] = {}
         self._checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
         self._answers: dict[tuple[Namespace, IdempotencyKey], Answer] = {}
+
+    def moves(self) -> int:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
+        return 0
+
+    def hear(self, heard: Heard) -> None:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
 
     def objects(
         self, digests: Sequence[Digest], size_max: int | None = None

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from st8.core.ports import Heard
     from st8.store.sql import Connection, Value
 
 __all__ = ["SqliteStore"]
@@ -100,6 +101,13 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
+
+    def moves(self) -> int:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
+        return 0
+
+    def hear(self, heard: Heard) -> None:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
 
     # --- reads ---------------------------------------------------------------
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Namespace,
         RevisionNumber,
     )
-    from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Store
+    from st8.core.ports import Answer, Batch, CommitTimes, Heard, NamespaceState, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["FaultyStore", "Gate"]
@@ -84,6 +84,8 @@ class FaultyStore:
         calls: How often each method was called.
         batches: Every batch that was committed, in order.
         exclusive: As the store behind it, until a test sets it.
+        heard: What is to be told of others, once somebody has asked for it; a test
+            may call it in their place.
     """
 
     def __init__(self, store: Store) -> None:
@@ -95,11 +97,21 @@ class FaultyStore:
         self.calls: Counter[str] = Counter()
         self.batches: list[Batch] = []
         self.exclusive: bool = store.exclusive
+        self.heard: Heard | None = None
 
     @property
     def name(self) -> str:
         """See :class:`~st8.core.ports.Store`."""
         return self._store.name
+
+    def moves(self) -> int | None:
+        """See :class:`~st8.core.ports.Store`; None where a test says there are others."""
+        return self._store.moves() if self.exclusive else None
+
+    def hear(self, heard: Heard) -> None:
+        """See :class:`~st8.core.ports.Store`; see :attr:`heard`."""
+        self.heard = heard
+        self._store.hear(heard)
 
     # --- what a test arranges --------------------------------------------------
 

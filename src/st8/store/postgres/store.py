@@ -8,7 +8,6 @@ the connection was lost before it could say so.
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
@@ -32,6 +31,7 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store.codec import pack, unpack
 from st8.store.postgres import failures, schema
 from st8.store.postgres.address import read_address
+from st8.store.postgres.announcements import Announcements
 from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
@@ -41,14 +41,10 @@ from st8.store.rows import BRANCH, CHECKPOINT, unsealed
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
 
+    from st8.core.ports import Heard
     from st8.store.postgres.statements import Commit
 
-__all__ = ["CHANNEL", "PostgresStore"]
-
-CHANNEL: Final = "st8"
-"""What is announced is announced there, with the schema's name after a colon."""
-_ANNOUNCED_BYTES: Final = 7_900
-"""PostgreSQL takes 8,000."""
+__all__ = ["PostgresStore"]
 
 _LAST_NAME: Final = "\U0010ffff" * (NAME_BYTES.maximum // 4 + 1)
 """What no name has after its prefix, nor anything that sorts behind it."""
@@ -121,7 +117,6 @@ RETURNING id"""
 _MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
 _WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
 _FSYNC: Final = b"SELECT current_setting('fsync')"
-_NOTIFY: Final = b"SELECT pg_notify($1::text, $2::text)"
 
 
 @final
@@ -145,20 +140,28 @@ class PostgresStore:
         self._address = read_address(url)
         self._connections = Connections(self._address)
         self._turns = Turns(self._connections, self._address.schema)
+        self._announcements = Announcements(self._connections, self._address.schema)
         try:
             with self._connections.use() as session:
                 schema.prepare(session, self._address)
                 number = session.connection.info.server_version
                 fsync = session.rows(_FSYNC)[0][0]
         except psycopg.Error as error:
-            self._connections.close()
+            self.close()
             raise failures.running(error, self._address) from None
         except BaseException:
-            self._connections.close()
+            self.close()
             raise
         self.name = f"postgresql {number // 10_000}.{number % 10_000}"
         if fsync != "on":
             self.name += ", which does not fsync"
+
+    def moves(self) -> None:
+        """See :class:`~st8.core.ports.Store`: others write, and only the server knows."""
+
+    def hear(self, heard: Heard) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._announcements.hear(heard)
 
     # --- reads ---------------------------------------------------------------
 
@@ -269,6 +272,7 @@ class PostgresStore:
             self._turns.end()
             raise
         self._turns.end()
+        self._announcements.tell(batch.branches)
         return times
 
     def raise_epoch(
@@ -318,19 +322,6 @@ class PostgresStore:
                 raise failures.running(error, self._address) from None
         return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
 
-    def announce(self, namespaces: Sequence[Namespace]) -> None:
-        """Tell the other daemons that these namespaces have changed.
-
-        Sent after a commit and on its own, since what is sent inside makes commits
-        wait for each other. It may get lost, silently: who listens also polls. The
-        payload is a JSON list of the names, or empty if there are too many.
-        """
-        payload = json.dumps(list(namespaces))
-        if len(payload) > _ANNOUNCED_BYTES:
-            payload = ""
-        with suppress(psycopg.Error, St8Error), self._connections.use() as session:
-            session.rows(_NOTIFY, (f"{CHANNEL}:{self._address.schema}", payload))
-
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         if self._rows(_WRITABLE) != [("off",)]:
@@ -341,6 +332,7 @@ class PostgresStore:
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
+        self._announcements.close()
         self._turns.close()
         self._connections.close()
 

@@ -1,0 +1,144 @@
+"""How fresh a head is that is read where others write to the same store."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from st8.core.errors import NotReached
+from st8.core.ids import BranchName, Namespace, Scope
+from st8.engine.engine import UNKNOWN, Engine
+from st8.engine.requests import HEAD, Freshness
+from st8.store.memory import MemoryStore
+from st8.testing.clock import FakeClock
+from st8.testing.faulty import FaultyStore
+from tests.engine.acts import apply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from st8.core.ids import RevisionNumber
+
+SCOPE = Scope(Namespace("shop"), BranchName("main"))
+LONG_AGO = Freshness(max_stale_s=3600)
+
+
+class Two:
+    """Two engines on one store, as two daemons are."""
+
+    def __init__(self) -> None:
+        memory = MemoryStore()
+        self.store, self.other_store = FaultyStore(memory), FaultyStore(memory)
+        self.store.exclusive = self.other_store.exclusive = False
+        self.engine = Engine(self.store, FakeClock())
+        self.other = Engine(self.other_store, FakeClock())
+        self.moved: list[object] = []
+        self.engine.on_move(self.moved.append)
+
+    def number(self, freshness: Freshness) -> RevisionNumber:
+        """Return the number of the head as the first engine shows it."""
+        return self.engine.state(SCOPE, HEAD, freshness).number
+
+
+@pytest.fixture
+def two() -> Iterator[Two]:
+    """Two engines, at revision 1, which the first one has read."""
+    made = Two()
+    apply(made.other, {"a": "1"}, at=SCOPE)
+    assert 1 == made.engine.state(SCOPE).number
+    yield made
+    made.engine.close()
+    made.other.close()
+
+
+def test_a_read_sees_what_others_have_written(two: Two) -> None:
+    """Without a word on freshness the store is asked each time."""
+    apply(two.other, {"a": "2"}, at=SCOPE)
+
+    assert 2 == two.engine.state(SCOPE).number
+    assert two.engine.peek_head(SCOPE) is UNKNOWN
+
+
+def test_a_stale_read_asks_nobody(two: Two) -> None:
+    """Where an old head will do, it is answered from memory, and is whole."""
+    apply(two.other, {"a": "2"}, at=SCOPE)
+    asked = two.store.calls["branch"]
+
+    state = two.engine.state(SCOPE, HEAD, LONG_AGO)
+
+    assert (1, asked) == (state.number, two.store.calls["branch"])
+    assert two.engine.peek_head(SCOPE, LONG_AGO) == state.revision
+
+
+def test_a_head_gets_too_old(two: Two) -> None:
+    """What is older than the read allows is asked for anew."""
+    apply(two.other, {"a": "2"}, at=SCOPE)
+    time.sleep(0.02)
+
+    assert 2 == two.number(Freshness(max_stale_s=0.01))
+    assert 2 == two.number(LONG_AGO)
+
+
+def test_what_is_heard_is_not_stale(two: Two) -> None:
+    """Once others have told of a branch, or of any, no read shows what was before."""
+    assert two.store.heard is not None
+    for number, heard in enumerate(([tuple(SCOPE)], None), 2):
+        apply(two.other, {"a": str(number)}, at=SCOPE)
+        two.store.heard(heard)  # type: ignore[arg-type]
+
+        assert number == two.number(LONG_AGO)
+    assert [[SCOPE], None] == two.moved
+
+
+def test_other_branches_that_are_heard_of_do_not_matter(two: Two) -> None:
+    """Only the branches that have moved are asked for anew."""
+    assert two.store.heard is not None
+    two.store.heard([(SCOPE.namespace, BranchName("dev"))])
+    asked = two.store.calls["branch"]
+
+    assert 1 == two.number(LONG_AGO)
+    assert asked == two.store.calls["branch"]
+
+
+def test_own_writes_are_never_stale(two: Two) -> None:
+    """An engine shows what it has written itself, however old a head may be."""
+    apply(two.engine, {"a": "2"}, at=SCOPE)
+
+    assert 2 == two.number(LONG_AGO)
+
+
+def test_what_a_commit_overtakes_is_not_remembered(two: Two) -> None:
+    """A head that was read before a commit ended is not taken for the one after."""
+    assert two.store.heard is not None
+    two.store.heard(None)
+
+    def write() -> None:
+        apply(two.engine, {"a": "2"}, at=SCOPE)
+
+    two.store.after("branch", write)
+
+    assert 1 == two.engine.state(SCOPE).number
+    assert 2 == two.number(LONG_AGO)
+
+
+def test_at_least_a_revision(two: Two) -> None:
+    """A head that is too old for the reader is asked for anew, and then refused."""
+    apply(two.other, {"a": "2"}, at=SCOPE)
+
+    assert 2 == two.number(LONG_AGO._replace(min_revision=2))
+    assert two.engine.peek_head(SCOPE, Freshness(min_revision=3)) is UNKNOWN
+    with pytest.raises(NotReached, match="'shop', branch 'main' has not come to "):
+        two.number(LONG_AGO._replace(min_revision=3))
+    with pytest.raises(NotReached):
+        two.number(Freshness(min_revision=3))
+
+
+def test_a_branch_that_is_not_there_has_come_to_nothing(two: Two) -> None:
+    """Revisions of other branches do not count."""
+    dev = Scope(SCOPE.namespace, BranchName("dev"))
+
+    with pytest.raises(NotReached):
+        two.engine.state(dev, HEAD, Freshness(min_revision=1))
+    assert 0 == two.engine.state(dev, HEAD, LONG_AGO).number
