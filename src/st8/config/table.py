@@ -11,6 +11,7 @@ from st8.config.values import (
     parse_limit,
     parse_listen,
     parse_one_of,
+    parse_place,
     parse_token,
 )
 from st8.core.durations import parse_duration
@@ -18,7 +19,7 @@ from st8.core.durations import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SETTINGS", "Setting"]
+__all__ = ["MIGRATION", "SETTINGS", "Setting"]
 
 
 class Setting(NamedTuple):
@@ -184,3 +185,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse_one_of("debug", "info", "warning", "error"),
     ),
 )
+
+MIGRATION: Final[tuple[Setting, ...]] = (
+    Setting("migrate-from", "", "STORE", "the store to read", parse_place, secret=True),
+    Setting(
+        "migrate-to", "", "STORE", "the empty store to fill", parse_place, secret=True
+    ),
+)
+"""What st8d migrate alone is told; its flags are --from and --to."""

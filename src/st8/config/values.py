@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,7 @@ __all__ = [
     "parse_limit",
     "parse_listen",
     "parse_one_of",
+    "parse_place",
     "parse_token",
 ]
 
@@ -31,6 +33,7 @@ _SOCKET_PATH_BYTES_MAX: Final = 103  # macOS takes no more, Linux 107
 _SOCKET_MODE: Final = 0o660
 _MODE_MAX: Final = 0o777
 _UNIX: Final = "unix:"
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def parse_listen(text: str) -> Address:
@@ -93,6 +96,16 @@ def parse_directory(text: str) -> Path:
         raise ValueError("a directory is needed")
     _path_bytes(text)
     return Path(text)
+
+
+def parse_place(text: str) -> str:
+    """Return the URL of a store; a path stands for the embedded store in it."""
+    if not text:
+        raise ValueError("a store is needed")
+    if text.startswith("memory:"):
+        raise ValueError("memory: is gone when the process ends; name another store")
+    _path_bytes(text)
+    return text if _SCHEME.match(text) else f"sqlite:{text}"
 
 
 def parse_file(text: str) -> Path | None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from st8.core.errors import InvalidValue, StorageFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from st8.core.ports import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "place_of"]
+
+_POSTGRES: Final = ("postgresql", "postgres")
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, make: bool = True) -> Store:
     """Return the store at ``url``, opened.
 
     ``memory:`` is gone when the process ends; ``sqlite:DIRECTORY`` is the embedded
     store in a state directory, which is made if it is not there;
-    ``postgresql://HOST/DATABASE`` is a store that many daemons share.
+    ``postgresql://HOST/DATABASE`` is a store that many daemons share. With ``make``
+    false, one that is not there is not made.
 
     Raises:
         InvalidValue: The URL names no store that st8 knows.
@@ -32,21 +38,54 @@ def open_store(url: str) -> Store:
     if scheme == "sqlite" and rest:
         from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - only when asked for
 
-        return SqliteStore(Path(rest))
-    if scheme in ("postgresql", "postgres"):
-        return _open_postgres(url)
+        return SqliteStore(Path(rest), make=make)
+    if scheme in _POSTGRES:
+        return _open_postgres(url, make=make)
+    raise _unknown(url)
+
+
+def place_of(url: str) -> str:
+    """Return where the store at ``url`` is, for people: absolute, without a password.
+
+    Raises:
+        InvalidValue: The URL names no store that st8 knows.
+        StorageFailed: What it takes to read it is not installed.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        return "memory:"
+    if scheme == "sqlite" and rest:
+        return f"sqlite:{Path(rest).resolve()}"
+    if scheme in _POSTGRES:
+        with _psycopg_needed():
+            from st8.store.postgres.address import (  # noqa: PLC0415 - only when asked
+                read_address,
+            )
+        address = read_address(url)
+        return f"{address.place}, schema {address.schema}"
+    raise _unknown(url)
+
+
+def _unknown(url: str) -> InvalidValue:
     # What is cut wrongly may show a password.
     shown = "the URL" if "@" in url else repr(url)
-    raise InvalidValue(
+    return InvalidValue(
         "store",
         f"{shown} is not a store; write sqlite:DIRECTORY, "
         "postgresql://USER@HOST/DATABASE or memory:",
     )
 
 
-def _open_postgres(url: str) -> Store:
-    try:
+def _open_postgres(url: str, *, make: bool) -> Store:
+    with _psycopg_needed():
         from st8.store.postgres import PostgresStore  # noqa: PLC0415 - only when asked
+    return PostgresStore(url, make=make)
+
+
+@contextmanager
+def _psycopg_needed() -> Generator[None]:
+    try:
+        yield
     except ImportError as error:
         if (error.name or "psycopg").partition(".")[0] != "psycopg":
             raise
@@ -54,4 +93,3 @@ def _open_postgres(url: str) -> Store:
             "a store in PostgreSQL needs psycopg, which is not installed; install it "
             "with pip install 'st8[postgres]'"
         ) from None
-    return PostgresStore(url)

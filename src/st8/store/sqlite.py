@@ -77,11 +77,14 @@ class SqliteStore:
 
     exclusive: bool = True
 
-    def __init__(self, directory: Path, *, vfs: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, make: bool = True, vfs: str | None = None
+    ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
         Args:
             directory: The state directory.
+            make: Make them; if false, they must be there.
             vfs: The apsw VFS to go through; None is the system's.
 
         Raises:
@@ -97,6 +100,8 @@ class SqliteStore:
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
         self._closed = False
+        if not make and not self._path.exists():
+            raise StorageFailed(f"there is no store in {directory}")
         changed = _make_directory(directory)
         self._lock = DirectoryLock(directory)
         try:

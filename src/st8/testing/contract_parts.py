@@ -258,7 +258,14 @@ class CollectionContract(_OpensStores):
 
         Expired ones are there too, and those of a namespace without revisions.
         """
-        at = [("a", "k"), ("a", "k2"), ("a/b", "K"), ("a/b", "k"), ("b", "~"), ("é", "!")]
+        at = [
+            ("a", "k"),
+            ("a", "k2"),
+            ("a/b", "K"),
+            ("a/b", "k"),
+            ("b", "~"),
+            ("é", "!"),
+        ]
         expected = [(pair, answer_of(n, n)) for n, pair in enumerate(at)]
         batch = empty_batch(store)
         for (namespace, key), answer in reversed(expected):

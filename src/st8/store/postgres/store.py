@@ -135,12 +135,13 @@ class PostgresStore:
 
     exclusive: bool = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
         """Open the store at ``url``, making its tables if they are not there.
 
         Args:
             url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
                 that libpq knows, and with ``schema`` if it shall not be ``st8``.
+            make: Make them; if false, they must be there.
 
         Raises:
             InvalidValue: The URL can't be read.
@@ -152,7 +153,7 @@ class PostgresStore:
         self._turns = Turns(self._connections, self._address.schema)
         try:
             with self._connections.use() as session:
-                schema.prepare(session, self._address)
+                schema.prepare(session, self._address, make=make)
                 number = session.connection.info.server_version
                 fsync = session.rows(_FSYNC)[0][0]
         except psycopg.Error as error:
