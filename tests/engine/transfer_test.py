@@ -251,6 +251,17 @@ def _commits_of(source: Store) -> int:
     return target.calls["commit"]
 
 
+def half_copy(source: Store) -> MemoryStore:
+    """Return a copy that lacks the last commit alone."""
+    target = MemoryStore()
+    faulty = FaultyStore(target)
+    faulty.before("commit", *[_nothing] * (_commits_of(source) - 1))
+    faulty.fail("commit", StorageFailed("full"))
+    with pytest.raises(StorageFailed):
+        move(source, faulty)
+    return target
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_it_goes_on_after_any_commit(source: MemoryStore, when: str) -> None:
     """Stopped before or after any commit it goes on, and writes no object twice.
@@ -290,12 +301,7 @@ def test_it_goes_on_after_any_commit(source: MemoryStore, when: str) -> None:
 
 def test_a_second_time_there_is_nothing_to_write(source: MemoryStore) -> None:
     """Of a copy that lacked only the last commit, nothing is written again."""
-    target = MemoryStore()
-    faulty = FaultyStore(target)
-    faulty.before("commit", *[_nothing] * (_commits_of(source) - 1))
-    faulty.fail("commit", StorageFailed("full"))
-    with pytest.raises(StorageFailed):
-        move(source, faulty)
+    target = half_copy(source)
     again = FaultyStore(target)
     move(source, again)
 
@@ -335,12 +341,7 @@ def test_half_of_another_store_is_left_alone(
     source: MemoryStore, *, newer: bool
 ) -> None:
     """A half copy goes on only from the store that it comes from."""
-    target = MemoryStore()
-    faulty = FaultyStore(target)
-    faulty.before("commit", *[_nothing] * (_commits_of(source) - 1))
-    faulty.fail("commit", StorageFailed("full"))
-    with pytest.raises(StorageFailed):
-        move(source, faulty)
+    target = half_copy(source)
     before = held(target)
     other = MemoryStore()
     engine = Engine(other, FakeClock())
@@ -355,6 +356,22 @@ def test_half_of_another_store_is_left_alone(
     assert before == held(target)
     assert "HERE" == origin_of(target)
     engine.close()
+
+
+def test_an_older_copy_of_the_source_is_another_store() -> None:
+    """A half copy does not go on from a store that never had what it has."""
+    stores = [MemoryStore(), MemoryStore()]
+    for store, revisions in zip(stores, (9, 6), strict=True):
+        engine = Engine(store, FakeClock(tick_ns=SECOND_NS))
+        applied(engine, *map(str, range(revisions)))
+        engine._committer.close()
+    newer, older = stores
+    target = half_copy(newer)
+    with pytest.raises(InvalidValue, match="half-done migration of another store"):
+        move(older, target)
+    move(newer, target)
+
+    assert held(newer) == held(target)
 
 
 def test_who_else_writes_to_the_target_is_noticed(source: MemoryStore) -> None:
@@ -412,6 +429,57 @@ def test_a_source_that_moves_on_is_followed(
         assert held(store) == held(target)
         expected = read_everything(engine)
     assert expected == states(target)
+
+
+@pytest.mark.parametrize("method", ["namespaces", "numbers", "branches"])
+def test_the_source_is_looked_at_once_more(clock: FakeClock, method: str) -> None:
+    """What is done to the source while all is compared, or later, is not lost.
+
+    The last look is a third of all: it is copied, compared, and looked at again.
+    """
+    store = MemoryStore()
+    source = FaultyStore(store)
+    with closing(Engine(store, clock)) as engine:
+        fill(engine)
+        move(source, MemoryStore())
+        seen = source.calls[method]
+        begins = seen - (seen - (method == "numbers") * _count_of(store)) // 3
+
+        def act() -> None:
+            apply(engine, {"svc/new": "v"})
+
+        source.before(method, *[_nothing] * begins, act)
+        target = MemoryStore()
+        move(source, target)
+
+        assert held(store) == held(target)
+        assert 16 == target.namespace(SCOPE.namespace).last_revision
+
+
+def _count_of(store: Store) -> int:
+    """Return how often numbers are asked for to count all revisions."""
+    faulty = FaultyStore(store)
+    for info in pages.namespaces(faulty):
+        list(pages.numbers(faulty, info.name))
+    return faulty.calls["numbers"]
+
+
+def test_what_is_done_while_it_compares_is_copied(clock: FakeClock) -> None:
+    """A revision that is made when all others were compared is there in the end."""
+    store = MemoryStore()
+    target = MemoryStore()
+    with closing(Engine(store, clock)) as engine:
+        fill(engine)
+        done: list[int] = []
+
+        def tell(doing: str, revisions: int, total: int, objects: int) -> None:
+            if doing == "comparing" and revisions == total and objects and not done:
+                done.append(apply(engine, {"svc/new": "v"}).number)
+
+        transfer(Place(store, "HERE"), Place(target, "THERE"), tell, sizes=SMALL)
+
+        assert done == [target.namespace(SCOPE.namespace).last_revision]
+        assert held(store) == held(target)
 
 
 def test_a_source_that_never_rests_is_given_up(clock: FakeClock) -> None:
@@ -527,16 +595,10 @@ def test_damage_of_the_source_is_named(source: MemoryStore, what: str) -> None:
 
 def test_damage_of_the_target_is_found(source: MemoryStore) -> None:
     """What the target has is read back to the last byte before it is called whole."""
-    commits = _commits_of(source)
     clean = MemoryStore()
     move(source, clean)
     for digest in clean._objects:
-        target = MemoryStore()
-        faulty = FaultyStore(target)
-        faulty.before("commit", *[_nothing] * (commits - 1))
-        faulty.fail("commit", StorageFailed("full"))
-        with pytest.raises(StorageFailed):
-            move(source, faulty)
+        target = half_copy(source)
         target._objects[digest] = (1, b"other")
         with pytest.raises(Corrupt, match=f"THERE is damaged: .*{digest.hex()}") as at:
             move(source, target)
@@ -545,14 +607,22 @@ def test_damage_of_the_target_is_found(source: MemoryStore) -> None:
         )
 
 
+@pytest.mark.parametrize("what", ["record differs", "checkpoint differs"])
+def test_damage_that_both_have_is_found(source: MemoryStore, what: str) -> None:
+    """What was damaged before it was copied is not called whole for being equal."""
+    damage, expected = _damages()[what]
+    target = half_copy(source)
+    damage(source)
+    damage(target)
+    with pytest.raises(Corrupt) as caught:
+        move(source, target)
+
+    assert caught.value.detail.startswith(expected.replace("HERE", "THERE"))
+
+
 def test_a_revision_that_differs_is_found(source: MemoryStore) -> None:
     """A target with another revision under the same number is never called whole."""
-    target = MemoryStore()
-    faulty = FaultyStore(target)
-    faulty.before("commit", *[_nothing] * (_commits_of(source) - 1))
-    faulty.fail("commit", StorageFailed("full"))
-    with pytest.raises(StorageFailed):
-        move(source, faulty)
+    target = half_copy(source)
     namespace, number = SCOPE.namespace, RevisionNumber(3)
     data = target._revisions[namespace][number]
     target._revisions[namespace][number] = data[:-1] + b"?"

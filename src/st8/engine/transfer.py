@@ -202,6 +202,7 @@ class _Transfer:
         for namespace, _ in self._source.namespaces():
             self._copy_namespace(namespace)
         self._copy_answers()
+        self._copied = set()  # comparing has a set of its own, as large
         return self._wrote
 
     def _copy_namespace(self, namespace: Namespace) -> None:
@@ -260,7 +261,7 @@ class _Transfer:
                 self._count("copying", 0)
         except RevisionCollected:
             # A collection overtook it: what was walked is not all copied.
-            self._copied.clear()
+            self._copied = set()
             self._objects.clear()
             self._object_bytes = 0
             self._wrote = True
