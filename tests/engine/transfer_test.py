@@ -29,7 +29,7 @@ from st8.engine.transfer import Place, Sizes, Transferred, transfer
 from st8.store.memory import MemoryStore
 from st8.store.postgres import PostgresStore
 from st8.store.sqlite import SqliteStore
-from st8.testing.batches import Dump, dump
+from st8.testing.batches import Dump, dump, empty_batch
 from st8.testing.clock import SECOND_NS, FakeClock
 from st8.testing.faulty import FaultyStore
 from tests.engine.acts import (
@@ -374,20 +374,43 @@ def test_an_older_copy_of_the_source_is_another_store() -> None:
     assert held(newer) == held(target)
 
 
-def test_who_else_writes_to_the_target_is_noticed(source: MemoryStore) -> None:
-    """If the target changes under it, it stops and says so, and can go on later."""
+@pytest.mark.parametrize("when", ["copying", "comparing"])
+def test_who_else_writes_to_the_target_is_noticed(
+    source: MemoryStore, when: str
+) -> None:
+    """If somebody collects in the target, it stops and says so, and can go on later."""
     target = MemoryStore()
-    faulty = FaultyStore(target)
+    done: list[int] = []
 
-    def collect() -> None:
-        target.raise_epoch({}, target.namespace(SCOPE.namespace).epoch)
+    def tell(doing: str, revisions: int, total: int, objects: int) -> None:
+        if doing == when and objects and revisions <= total and not done:
+            epoch = target.namespace(SCOPE.namespace).epoch
+            done.append(target.raise_epoch({}, epoch))
 
-    faulty.before("commit", *[_nothing] * 5, collect)
     with pytest.raises(Unavailable, match="something else writes to THERE; stop"):
-        move(source, faulty)
+        transfer(Place(source, "HERE"), Place(target, "THERE"), tell, sizes=SMALL)
+    assert "HERE" == origin_of(target)
     move(source, target)
 
     assert held(source) == held(target)
+
+
+def test_a_commit_to_the_target_is_noticed(source: MemoryStore) -> None:
+    """If somebody writes to what is being written, it stops and says so."""
+    target = MemoryStore()
+    faulty = FaultyStore(target)
+
+    def act() -> None:
+        batch = empty_batch(target)
+        last = target.namespace(SCOPE.namespace).last_revision
+        batch.namespaces[SCOPE.namespace] = (last, RevisionNumber(last + 1))
+        target.commit(batch)
+
+    faulty.before("commit", *[_nothing] * 5, act)
+    with pytest.raises(Unavailable, match="something else writes to THERE; stop"):
+        move(source, faulty)
+
+    assert "HERE" == origin_of(target)
 
 
 # --- a source that moves on -----------------------------------------------------

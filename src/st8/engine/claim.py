@@ -54,25 +54,29 @@ def check_whole(store: Store) -> None:
         )
 
 
-def claim(store: Store, origin: str) -> None:
+def claim(store: Store, origin: str) -> int:
     """Mark the store as half a copy of what ``origin`` says in words.
+
+    Returns the collection epoch in which that was done.
 
     Raises:
         Stale: Somebody else writes to the store.
     """
-    _set(store, origin)
+    epoch = store.namespace(_NAMESPACE).epoch
+    _set(store, origin, epoch)
+    return epoch
 
 
-def release(store: Store) -> None:
+def release(store: Store, epoch: int) -> None:
     """Take the mark away: the store is whole.
 
     Raises:
-        Stale: Somebody else writes to the store.
+        Stale: Somebody else writes to the store, or has collected since ``epoch``.
     """
-    _set(store, None)
+    _set(store, None, epoch)
 
 
-def _set(store: Store, origin: str | None) -> None:
+def _set(store: Store, origin: str | None, epoch: int) -> None:
     before = store.checkpoint(_NAMESPACE, _NAME)
     after = None
     if origin is not None:
@@ -87,7 +91,7 @@ def _set(store: Store, origin: str | None) -> None:
         )
     if before == after:
         return
-    batch = Batch(store.namespace(_NAMESPACE).epoch, 0)
+    batch = Batch(epoch, 0)
     batch.namespaces[_NAMESPACE] = (_NOTHING, _NOTHING)
     batch.checkpoints[_NAMESPACE, _NAME] = (before, after)
     store.commit(batch)

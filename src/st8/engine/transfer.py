@@ -136,6 +136,7 @@ class _Transfer:
         self._object_bytes = 0
         self._revisions = 0
         self._total = 0
+        self._epoch = 0
         self._wrote = False
 
     def run(self) -> Transferred:
@@ -145,7 +146,7 @@ class _Transfer:
             self._copy()
             done = self._compare()
             if done is not None and not self._copy():
-                claim.release(self._target.store)
+                claim.release(self._target.store, self._epoch)
                 return done
         raise Unavailable(
             f"{self._source.place} and {self._target.place} still differed after "
@@ -173,7 +174,9 @@ class _Transfer:
                 f"{target.place} is a half-done migration of another store, from "
                 f"{origin}; finish that one, or name an empty store",
             )
-        claim.claim(target.store, source.place)
+        # Whoever collected in the target meanwhile would take away what nothing names
+        # yet; but then no commit of this epoch goes through.
+        self._epoch = claim.claim(target.store, source.place)
         self._total = sum(
             1 for info in source.namespaces() for _ in source.numbers(info.name)
         )
@@ -273,8 +276,8 @@ class _Transfer:
         self, namespace: Namespace, stored: dict[RevisionNumber, Stored]
     ) -> None:
         """Write the objects that wait, and revisions."""
-        before, epoch = self._target.store.namespace(namespace)
-        batch = Batch(epoch, 0, self._unless_there(self._objects))
+        before = self._target.store.namespace(namespace).last_revision
+        batch = Batch(self._epoch, 0, self._unless_there(self._objects))
         after = max(before, *stored) if stored else before
         batch.namespaces[namespace] = (before, after)
         if stored:
@@ -298,9 +301,9 @@ class _Transfer:
         }
 
     def _copy_last(self, namespace: Namespace, last: RevisionNumber) -> None:
-        before, epoch = self._target.store.namespace(namespace)
+        before = self._target.store.namespace(namespace).last_revision
         if before < last:
-            batch = Batch(epoch, 0)
+            batch = Batch(self._epoch, 0)
             batch.namespaces[namespace] = (before, last)
             self._write(batch)
 
@@ -319,7 +322,7 @@ class _Transfer:
         for some in _chunks(differing, self._sizes.refs):
             numbers = [new.link.number for new, _ in some if new is not None]
             stored = self._target.revisions(namespace, numbers)
-            batch = Batch(self._target.store.namespace(namespace).epoch, 0)
+            batch = Batch(self._epoch, 0)
             for new, old in some:
                 if new is not None and not self._may_name(
                     namespace, new, stored, reread
@@ -354,8 +357,7 @@ class _Transfer:
         """Remove revisions that the source has not any more."""
         for start in range(0, len(gone), self._sizes.revisions):
             some = gone[start : start + self._sizes.revisions]
-            epoch = self._target.store.namespace(namespace).epoch
-            self._target.store.raise_epoch({namespace: some}, epoch)
+            self._epoch = self._target.store.raise_epoch({namespace: some}, self._epoch)
             self._wrote = True
 
     def _copy_answers(self) -> None:
@@ -366,14 +368,12 @@ class _Transfer:
             if new != old
         )
         for some in _chunks(differing, self._sizes.refs):
-            batch: Batch | None = None
+            batch = Batch(self._epoch, 0)
             for (namespace, key), answer in some:
-                last, epoch = self._target.store.namespace(namespace)
-                batch = batch or Batch(epoch, 0)
+                last = self._target.store.namespace(namespace).last_revision
                 batch.namespaces[namespace] = (last, last)
                 batch.answers[namespace, key] = answer
-            if batch is not None:
-                self._write(batch)
+            self._write(batch)
 
     def _write(self, batch: Batch) -> None:
         self._target.store.commit(batch)
