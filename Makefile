@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench crash fmt clean
+.PHONY: demo test check bench crash crash-postgres fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -15,6 +15,9 @@ bench: ## Measure; see bench/RESULTS.md
 
 crash: ## Kill the daemon 200 times and look at what it left
 	@script/crash
+
+crash-postgres: ## The same with daemons that share a PostgreSQL, which crashes too
+	@script/crash-postgres
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -10,6 +12,10 @@ from tests.postgres.fixtures import postgres
 __all__ = ["postgres"]
 
 pytest.register_assert_rewrite("st8.testing.contract", "st8.testing.contract_parts")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the programs that
+# tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test is judged by its time, and a loaded machine is no defect.
 _PATIENT = [HealthCheck.too_slow, HealthCheck.differing_executors]

@@ -226,3 +226,31 @@ def test_value_that_is_no_text(st8ctl: St8ctl) -> None:
 
     assert 7 == code
     assert "not valid UTF-8" in err
+
+
+def test_named_change(st8ctl: St8ctl) -> None:
+    """A change with an idempotency key is made once, and another one refused."""
+    first = st8ctl("apply", "-v", "a=1", "--idempotency-key", "deploy-7")
+    st8ctl("apply", "-v", "a=2")
+
+    assert first == st8ctl("apply", "-v", "a=1", "--idempotency-key", "deploy-7")
+    assert "2" == st8ctl("get", "a").out
+    code, out, err = st8ctl("apply", "-v", "a=3", "--idempotency-key", "deploy-7")
+    assert (4, "") == (code, out)
+    assert "already used for a different request" in err
+    assert 0 == st8ctl("rollback", "--revision", "1", "--idempotency-key", "x").code
+    assert "rev=3 " in st8ctl("log", "--limit", "1").out
+    assert 0 == st8ctl("rollback", "--revision", "1", "--idempotency-key", "x").code
+    assert "rev=3 " in st8ctl("log", "--limit", "1").out
+
+
+def test_what_depends_on_what_is_there_has_no_name(st8ctl: St8ctl) -> None:
+    """What --prune deletes is not one and the same change each time."""
+    st8ctl.write("conf/a", "1")
+
+    code, out, err = st8ctl(
+        "apply", "-R", "conf", "--prune", "--yes", "--idempotency-key", "k"
+    )
+
+    assert (2, "") == (code, out)
+    assert "leave it out, or name what to delete with --delete and --yes" in err

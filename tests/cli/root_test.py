@@ -186,6 +186,7 @@ def test_timeout(st8ctl: St8ctl) -> None:
         code, out, err = st8ctl.bare(*to, "apply", "-v", "k=v")
         assert (8, "") == (code, out)
         assert "it is not known whether it was done" in err
+        assert "or send it again with --idempotency-key " in err
 
 
 def test_fault(st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch) -> None:

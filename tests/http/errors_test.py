@@ -75,6 +75,44 @@ def failing(error: Exception, times: int = 1) -> Callable[[Fixture], Answer]:
     return run
 
 
+@pytest.mark.parametrize("error", [errors.StorageFailed("gone"), ValueError("a fault")])
+def test_what_was_done_is_never_said_to_be_undone(
+    fixture: Fixture, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write whose changes can't be read any more was done all the same."""
+    caplog.set_level(logging.CRITICAL, "st8")
+    api, store = fixture.api, fixture.store
+    api.app.close()
+    api.engine = Engine(store, api.clock, cache_bytes=0)
+    api.app = create_app(api.engine, version="1")
+    store.after("commit", lambda: store.fail("objects", error))
+
+    answer = api.post("/v1/apply", {"documents": [{"key": "a", "content": "new"}]})
+
+    assert (503, "outcome_unknown") == (answer.status, answer.code)
+    assert "unknown" == answer.json["outcome"]
+    assert "it was done, as revision 3, but" in answer.json["detail"]
+    assert 3 == api.get("/v1/state").json["revision"]
+
+
+def test_what_was_not_done_is_not_said_to_be_unknown(fixture: Fixture) -> None:
+    """A dry run whose changes can't be read has changed nothing."""
+    api, store = fixture.api, fixture.store
+    api.app.close()
+    api.engine = Engine(store, api.clock, cache_bytes=0)
+    api.app = create_app(api.engine, version="1")
+    tried = {"documents": [{"key": "a", "content": "new"}], "dry_run": True}
+    before = store.calls["objects"]
+    api.post("/v1/apply", tried)
+    reads = store.calls["objects"] - before
+    store.before("objects", *[lambda: None] * (reads - 1))
+    store.fail("objects", errors.StorageFailed("gone"))
+
+    answer = api.post("/v1/apply", tried)
+
+    assert ("storage_failed", "none") == (answer.code, answer.json["outcome"])
+
+
 def collected(fixture: Fixture) -> Answer:
     """Ask for a revision that was collected."""
     for n in range(3):

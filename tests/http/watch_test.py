@@ -214,6 +214,24 @@ def test_several_branches(server: RunningServer, client: Client) -> None:
     assert expected == [(event.name, event.id) for event in again]
 
 
+def test_two_branches_of_one_namespace(server: RunningServer, client: Client) -> None:
+    """An event names the branch that is watched, and the one it was made on."""
+    client.apply({"a": "1"})
+    client.create_branch("dev")
+    scopes = [{"after": 0}, {"branch": "dev", "after": 0}]
+    query = "&".join(f"scope={quote(json.dumps(scope))}" for scope in scopes)
+    with watching(server, query) as stream:
+        _, first, second = stream.take(3)
+
+    assert [
+        ({"namespace": "default", "branch": "main"}, "main"),
+        (
+            {"namespace": "default", "branch": "dev"},
+            "main",
+        ),
+    ] == [(event.data["scope"], event.data["branch"]) for event in (first, second)]
+
+
 def test_a_future_start(server: RunningServer, client: Client) -> None:
     """Nothing up to the number is told; what follows is."""
     with watching(server, "after=2") as stream:

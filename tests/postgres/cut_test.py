@@ -46,8 +46,9 @@ def schema(postgres: PostgresServer) -> str:
 def store(
     postgres: PostgresServer, proxy: CuttingProxy, schema: str
 ) -> Iterator[PostgresStore]:
-    """A store behind the proxy."""
+    """A store behind the proxy, through which only what the test does passes."""
     with closing(PostgresStore(postgres.tcp_url(schema, port=proxy.port))) as store:
+        store._announcements.close()
         yield store
 
 

@@ -77,9 +77,13 @@ class CuttingProxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:  # nobody is there just now
+                client.close()
+                continue
             with self._lock:
                 self._sockets += [client, server]
             self._spawn(self._pass, client, server, "up")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         author: str
         expect_revision: int | None
         dry_run: bool
+        idempotency_key: str | None
 
 
 __all__ = ["COMMAND"]
@@ -47,6 +48,7 @@ def apply(
     author: str,
     expect_revision: int | None,
     dry_run: bool,
+    idempotency_key: str | None,
     **given: Unpack[Given],
 ) -> None:
     """Apply files, directories and values to the state, as one revision.
@@ -70,12 +72,19 @@ def apply(
             "this may delete documents and there is no terminal to ask on; add --yes "
             "to delete them, or --dry-run to see them"
         )
+    if idempotency_key is not None and (asks or given["prune"]):
+        raise click.UsageError(
+            "--idempotency-key names one and the same change, and what --prune deletes, "
+            "or what you are asked about, depends on what is there; leave it out, or "
+            "name what to delete with --delete and --yes"
+        )
     inputs = read_inputs(flags, given)
     how: How = {
         "message": message,
         "author": author,
         "expect_revision": expect_revision,
         "dry_run": dry_run,
+        "idempotency_key": idempotency_key,
     }
     with flags.connect() as client, size_remedy():
         if asks:

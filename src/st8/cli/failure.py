@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from st8.cli import output
-from st8.core.errors import InvalidValue, St8Error, Unauthenticated, Unreachable
+from st8.core.errors import (
+    InvalidValue,
+    OutcomeUnknown,
+    St8Error,
+    Unauthenticated,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +73,9 @@ def explained(error: St8Error, flags: Flags) -> str:
         if origin is None:
             return f"{problem}; give one with --token, ST8_TOKEN or server.token_file"
         return f"{problem}; check the one that was sent, from {origin}"
+    if isinstance(error, OutcomeUnknown) and "idempotency_key" in error.fields:
+        key = f"--idempotency-key {error.fields['idempotency_key']}"
+        return error.detail.replace("the same idempotency key", key)
     if isinstance(error, InvalidValue):
         argument, _, problem = error.detail.partition(": ")
         origin = flags.origins.get(_ARGUMENTS.get(argument, ""))

@@ -59,6 +59,12 @@ def write_options(function: F) -> F:
     """Add the options of every command that makes a revision."""
     for add in (
         click.option(
+            "--idempotency-key",
+            metavar="KEY",
+            help="Names this change: within a day it is done once, however often "
+            "it is sent.",
+        ),
+        click.option(
             "--dry-run", is_flag=True, help="Show what would change; change nothing."
         ),
         click.option(

@@ -30,6 +30,7 @@ def restore(
     author: str,
     expect_revision: int | None,
     dry_run: bool,
+    idempotency_key: str | None,
 ) -> None:
     """Take over the state of another branch, a revision or a checkpoint.
 
@@ -51,6 +52,7 @@ def restore(
             author=author,
             expect_revision=expect_revision,
             dry_run=dry_run,
+            idempotency_key=idempotency_key,
         )
     record(flags, plain(done), lambda: output.reset_text("Restored into", done))
 

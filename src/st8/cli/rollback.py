@@ -28,6 +28,7 @@ def rollback(
     author: str,
     expect_revision: int | None,
     dry_run: bool,
+    idempotency_key: str | None,
 ) -> None:
     """Roll the branch back to a revision or checkpoint.
 
@@ -47,6 +48,7 @@ def rollback(
             author=author,
             expect_revision=expect_revision,
             dry_run=dry_run,
+            idempotency_key=idempotency_key,
         )
     record(flags, plain(done), lambda: output.reset_text("Rolled back at", done))
 

@@ -545,7 +545,6 @@ class NotReached(Conflict):
     code = "revision_not_reached"
     title = "Precondition failed"
     http_status = 412
-    retryable = True
     namespace: str
     branch: str
     revision: int

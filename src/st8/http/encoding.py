@@ -21,6 +21,7 @@ from st8.http.shapes import ChangeInfo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from st8.core.ids import Scope
     from st8.core.key_set import KeySet
     from st8.core.revisions import Revision
     from st8.engine.history import LogPage
@@ -145,11 +146,17 @@ def log_pieces(page: LogPage, detail: Detail, tally: Tally) -> Iterator[bytes]:
 
 
 def event_data(
-    revision: Revision, changes: ChangeList, prefix: str, *, contents: bool
+    scope: Scope,
+    revision: Revision,
+    changes: ChangeList,
+    prefix: str,
+    *,
+    contents: bool,
 ) -> bytes | None:
-    """Return a revision as one line of JSON, as watchers are told of it.
+    """Return a revision as one line of JSON, as watchers of ``scope`` are told of it.
 
-    Of its changes only those under ``prefix``. None if there are none, and not
+    It may have been made on another branch, which this one began on. Of its changes
+    only those under ``prefix``. None if there are none, and not
     every key is watched. Where they are too large (``watch_event_bytes_max``) the
     field ``changes`` is null.
     """
@@ -165,7 +172,8 @@ def event_data(
         return None
     return encode(
         {
-            "namespace": revision.scope.namespace,
+            "scope": scope._asdict(),
+            "namespace": scope.namespace,
             **_entry_fields(revision),
             "changes": found if size <= limits.WATCH_EVENT_BYTES.maximum else None,
         }

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Final
 from msgspec import UNSET
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from st8.core.errors import CheckpointNotFound, NotReached, ShuttingDown
+from st8.core.errors import (
+    CheckpointNotFound,
+    NotReached,
+    OutcomeUnknown,
+    ShuttingDown,
+)
 from st8.core.revisions import format_time
 from st8.http import shapes
 from st8.http.encoding import (
@@ -21,6 +26,7 @@ from st8.http.encoding import (
 )
 from st8.http.etag import etag_of, matches, tag_of
 from st8.http.listing import visible_page
+from st8.http.problems import as_st8_error
 from st8.http.replies import JSON, TEXT, OpenReply, Reply, open_reply
 from st8.http.state_lane import KeptReply
 from st8.http.watch import Moves, Watcher
@@ -61,11 +67,25 @@ METRICS = (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())
 
 
 async def write_state(service: Service, plan: WritePlan, _call: Call) -> OpenReply:
-    """Apply, roll back or restore."""
+    """Apply, roll back or restore.
+
+    Raises:
+        OutcomeUnknown: It was done, and what it has changed can't be read.
+    """
     result: WriteResult = await service.write(plan.request)
-    if result.changes.is_at_hand(_CHANGES_HERE_BYTES):
-        return open_reply(_result_reply(result, plan))
-    return await service.open(_result_reply, result, plan)
+    try:
+        if result.changes.is_at_hand(_CHANGES_HERE_BYTES):
+            return open_reply(_result_reply(result, plan))
+        return await service.open(_result_reply, result, plan)
+    except Exception as error:
+        if result.noop or result.dry_run:
+            raise
+        known = as_st8_error(error, "reading what a write has changed")
+        raise OutcomeUnknown(
+            f"it was done, as revision {result.number}, but what it has changed can't "
+            f"be read: {known.detail}. Look at the branch, or try again with the same "
+            "idempotency key"
+        ) from error
 
 
 def _result_reply(result: WriteResult, plan: WritePlan) -> Reply:

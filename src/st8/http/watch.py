@@ -157,7 +157,11 @@ class Channel:
         for number, revision in enumerate(news.revisions, 1):
             changes = self._engine.changes(revision, self._feed.visible)
             data = event_data(
-                revision, changes, self._feed.prefix, contents=self._feed.contents
+                scope,
+                revision,
+                changes,
+                self._feed.prefix,
+                contents=self._feed.contents,
             )
             if data is not None:
                 events.append((revision.number, b"event: revision\ndata: %s\n" % data))

@@ -39,7 +39,7 @@ class ChildDaemon:
 
     def __init__(
         self,
-        state_dir: Path,
+        state_dir: Path | None,
         *arguments: str,
         command: Sequence[str] = ST8D,
         port: int = 0,
@@ -48,7 +48,7 @@ class ChildDaemon:
         """Start it on ``state_dir`` and wait until it is ready.
 
         Args:
-            state_dir: Its state directory.
+            state_dir: Its state directory; None if ``arguments`` name another store.
             arguments: More flags of st8d.
             command: What to run instead of st8d, with st8d's flags.
             port: Where it listens; 0 is a free one, which its log tells, so that
@@ -67,8 +67,7 @@ class ChildDaemon:
                 *command,
                 "--listen",
                 f"{self.host}:{port}",
-                "--state-dir",
-                str(state_dir),
+                *(() if state_dir is None else ("--state-dir", str(state_dir))),
                 *arguments,
             ],
             env=_plain_environment(),

@@ -36,6 +36,7 @@ class Attempt:
         source: The revision that it goes back to or begins at.
         called_ns: When it was first sent.
         returned_ns: When it was answered.
+        sent: How often it was sent.
         fate: What is known of it.
         answer: What was answered.
     """
@@ -49,6 +50,7 @@ class Attempt:
     source: int | None = None
     called_ns: int = 0
     returned_ns: int | None = None
+    sent: int = 0
     fate: Fate = "unknown"
     answer: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -67,8 +69,12 @@ class Ledger:
         faults: What a client saw that is wrong by itself.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, *, outages: bool = False) -> None:
+        """Begin with nothing.
+
+        With ``outages`` a daemon may say that its store does not answer.
+        """
+        self._outages = outages
         self.attempts: dict[str, Attempt] = {}
         self.reads: list[Read] = []
         self.faults: list[str] = []
@@ -79,19 +85,19 @@ class Ledger:
         """Note that a write is about to be sent."""
         if not attempt.called_ns:
             attempt.called_ns = time.monotonic_ns()
+        attempt.sent += 1
+        attempt.fate = "unknown"
         with self._lock:
             self.attempts[attempt.name] = attempt
 
     def end(self, attempt: Attempt, status: int, answer: Mapping[str, Any]) -> None:
         """Note the answer to a write."""
+        if status != HTTPStatus.OK:
+            self._refused(attempt, status, answer)
+            return
         attempt.returned_ns = time.monotonic_ns()
         attempt.answer = answer
         with self._lock:
-            if status != HTTPStatus.OK:
-                attempt.fate = "refused"
-                if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                    self.faults.append(f"{attempt.name}: answered {status}: {answer}")
-                return
             attempt.fate = "acknowledged"
             if attempt.kind == "branch":
                 scope = (attempt.namespace, attempt.name)
@@ -99,6 +105,23 @@ class Ledger:
             elif attempt.revises and not answer["noop"]:
                 scope = (attempt.namespace, attempt.branch)
                 self._revisions.setdefault(scope, []).append(int(answer["revision"]))
+
+    def _refused(
+        self, attempt: Attempt, status: int, answer: Mapping[str, Any]
+    ) -> None:
+        if not self.is_outage(status):
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                self.faults.append(f"{attempt.name}: answered {status}: {answer}")
+        elif answer["outcome"] != "none":
+            return
+        # What was sent before, and never answered, may be made all the same.
+        if attempt.sent == 1:
+            attempt.fate = "refused"
+            attempt.answer = answer
+
+    def is_outage(self, status: int) -> bool:
+        """Return whether an answer says, as it may, that the store does not answer."""
+        return self._outages and status == HTTPStatus.SERVICE_UNAVAILABLE
 
     def saw(self, read: Read) -> None:
         """Note the answer to a read."""

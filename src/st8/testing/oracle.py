@@ -186,7 +186,10 @@ class Oracle:
             self.unapplied += stored is None
         elif attempt.fate == "refused" or attempt.answer["noop"]:
             if stored is not None:
-                yield f"{attempt.name}: was answered as not made, and was made"
+                yield (
+                    f"{attempt.name}: was answered as not made, and was made: "
+                    f"{attempt.answer}"
+                )
         elif stored is None:
             yield (
                 f"{attempt.name}: acknowledged as revision "

@@ -14,6 +14,7 @@ from st8.testing.child import call
 from st8.testing.ledger import Attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from http.client import HTTPConnection
     from random import Random  # noqa: TID251 - is handed one
 
@@ -47,14 +48,33 @@ _KINDS: Final[dict[Kind, float]] = {
 }
 
 
+_PAUSE_S: Final = 0.01
+"""Before the next daemon, so that nobody knocks all the time at one that is gone."""
+
+
+class _Outage(Exception):
+    """The daemon says that its store does not answer."""
+
+
 class Writer:
     """One client on one keep-alive connection.
 
     What it does is decided by its chance alone, as far as the answers are the same.
     """
 
-    def __init__(self, name: str, chance: Random, ledger: Ledger) -> None:
-        """Make a client that writes into ``ledger`` what it does."""
+    def __init__(
+        self,
+        name: str,
+        chance: Random,
+        ledger: Ledger,
+        scopes: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Make a client that writes into ``ledger`` what it does.
+
+        To ``scopes``, or else to some branches of some namespaces and to those that
+        are made on the way.
+        """
+        self._scopes = scopes
         self._name = name
         self._chance = chance
         self._ledger = ledger
@@ -74,12 +94,29 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, connection: HTTPConnection) -> None:
+    def roam(self, daemons: Sequence[ChildDaemon], done: threading.Event) -> None:
+        """Write until ``done``, in a thread of its own.
+
+        To one of ``daemons``, which may be exchanged meanwhile; and to another one
+        once that is gone or its store does not answer.
+        """
+
+        def run() -> None:
+            while not done.is_set():
+                self._run(self._chance.choice(daemons).connect(), done)
+                done.wait(_PAUSE_S)
+
+        self._thread = threading.Thread(target=run, name=self._name)
+        self._thread.start()
+
+    def _run(
+        self, connection: HTTPConnection, done: threading.Event | None = None
+    ) -> None:
         try:
             connection.connect()
-            while True:
+            while done is None or not done.is_set():
                 self._step(connection)
-        except (OSError, HTTPException):
+        except (OSError, HTTPException, _Outage):
             pass  # the daemon is gone; what was not answered stays unknown
         finally:
             connection.close()
@@ -100,14 +137,18 @@ class Writer:
         headers = {"Idempotency-Key": attempt.name} if attempt.revises else {}
         route = _ROUTES[attempt.kind]
         status, answer = call(connection, "POST", route, attempt.body, headers)
-        self._unanswered = None
         self._ledger.end(attempt, status, answer)
+        if self._ledger.is_outage(status):
+            raise _Outage
+        self._unanswered = None
 
     def _read(self, connection: HTTPConnection) -> None:
         namespace, branch = self._scope()
         query = urlencode({"namespace": namespace, "branch": branch})
         called_ns = time.monotonic_ns()
         status, answer = call(connection, "GET", f"/v1/state?{query}")
+        if self._ledger.is_outage(status):
+            raise _Outage
         if status != HTTPStatus.OK:
             self._ledger.faults.append(f"a read was answered {status}: {answer}")
             return
@@ -126,6 +167,8 @@ class Writer:
     # --- what to write ---------------------------------------------------------
 
     def _scope(self) -> tuple[str, str]:
+        if self._scopes:
+            return self._chance.choice(self._scopes)
         namespace = self._chance.choice(NAMESPACES)
         known = [*_BRANCHES, *self._ledger.branches(namespace)]
         return namespace, self._chance.choice(known)

@@ -85,7 +85,7 @@ data: {"positions":[{"namespace":"shop/prod","branch":"main","revision":1}]}
 
 id: 2
 event: revision
-data: {"namespace":"shop/prod","id":2,"parent_id":1,…""",
+data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod",…""",
         flags="-N ",
     ),
     "diff": Example(
