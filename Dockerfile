@@ -8,7 +8,7 @@ ENV UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 COPY pyproject.toml uv.lock ./
 RUN python -c "import tomllib; uv = next(p for p in tomllib.load(open('uv.lock', 'rb'))['package'] if p['name'] == 'uv'); print('uv==' + uv['version'], *('--hash=' + w['hash'] for w in uv['wheels']))" > /tmp/uv.txt \
     && pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/uv.txt
-RUN UV_PROJECT_ENVIRONMENT=/opt/st8 uv sync --frozen --no-default-groups --no-install-project
+RUN UV_PROJECT_ENVIRONMENT=/opt/st8 uv sync --frozen --no-default-groups --extra postgres --no-install-project
 RUN UV_PROJECT_ENVIRONMENT=/opt/build uv sync --frozen --only-group image
 COPY README.md LICENSE ./
 COPY src ./src
@@ -27,6 +27,8 @@ LABEL org.opencontainers.image.title="st8d" \
       org.opencontainers.image.licenses="Apache-2.0"
 # By number, so that Kubernetes can see that it is not root.
 USER 65532:65532
+# The state is where it is by default, in .st8d of this folder; no flag says so, and
+# ST8D_STORE or ST8D_STATE_DIR can say otherwise.
 WORKDIR /data
 # A new volume takes over the owner of the folder.
 VOLUME /data
@@ -35,4 +37,3 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "/opt/st8/healthcheck.py"]
 ENTRYPOINT ["st8d"]
-CMD ["--listen=:8748", "--state-dir=/data"]

@@ -4,7 +4,9 @@ A block in ``sh`` is run, where the one before it has left off. One in ``text`` 
 it is what it prints, times apart; a second one is what the program in the background
 prints. A block is a file if the words before it end with its name and a colon. A
 block that ends with ``st8d …`` or ``python …`` on a line of its own goes on in the
-background. What can't be run here, under the headings of ``NOT_RUN``, is held against
+background; a st8d ends the one before that listened at the same place. A block in
+``sql`` is run on a PostgreSQL with every right; what the page calls ``db.internal`` is
+that server. What can't be run here, under the headings of ``NOT_RUN``, is held against
 what it is about.
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -25,9 +28,11 @@ from st8 import config
 from st8.core import limits
 from st8.engine.engine import DEFAULT_CACHE_BYTES
 from st8.http.state_lane import RESPONSES_BYTES
+from st8.store.postgres.connections import CONNECTIONS_MAX
 from tests.docs.shell import ROOT, Shell, free_port, on_loopback, without_times
 from tests.packaging.dockerfile import DOCKERFILE
 from tests.packaging.renderer import has_helm, render
+from tests.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +43,8 @@ GUIDES = sorted(set(FOLDER.glob("guide-*.md")) - {FOLDER / "guide-first-steps.md
 NOT_RUN = {"Under systemd", "In a container", "In Kubernetes", "Prometheus and Grafana"}
 
 _DAEMON = r"^st8d -[^|>&]*\Z"
+_LISTEN = re.compile(r"--listen (\S+)")
+_DATABASE = "db.internal"
 _PROGRAM = r"\A(?:\w+=\S+ )?python \w+\.py\n\Z"
 
 
@@ -80,20 +87,22 @@ def blocks_of(page: Path) -> Iterator[Block]:
 class Reader:
     """Somebody who does what a guide says, in one shell."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, server: PostgresServer | None = None) -> None:
         self.shell = shell
+        self._server = server
         self._folder = shell.home
         self._printed: str | None = None  # None: it has been compared
         self._program: subprocess.Popen[str] | None = None
-        self._daemons = 0
+        self._daemons: dict[str, int] = {}  # process ids by where they listen
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._end_program()
-        if kind is None and self._daemons:
-            assert 0 == self.shell.stop()
+        if kind is None:
+            for pid in self._daemons.values():
+                assert 0 == self.shell.stop(pid)
 
     def read(self, block: Block) -> None:
         """Do what a block says, or compare it with what was printed."""
@@ -101,6 +110,9 @@ class Reader:
             self._compare(block.text)
         elif block.file is not None:
             self._write(block.file, block.text)
+        elif block.language == "sql":
+            assert self._server is not None
+            self._server.run(*block.text.split(";\n")[:-1])
         elif block.language != "sh":
             raise AssertionError(f"a block in {block.language!r} that is no file")
         elif re.search(_DAEMON, block.text.replace("\\\n", ""), re.MULTILINE):
@@ -133,10 +145,12 @@ class Reader:
         path.write_text(self.shell.as_run(text), encoding="utf-8")
 
     def _start(self, text: str) -> None:
-        if self._daemons:
-            assert 0 == self.shell.stop()
-        self.shell.start(text)
-        self._daemons = 1
+        found = _LISTEN.search(text)
+        listen = "" if found is None else found[1]
+        before = self._daemons.pop(listen, None)
+        if before is not None:
+            assert 0 == self.shell.stop(before)
+        self._daemons[listen] = self.shell.start(text)
         self._printed = ""
 
     def _start_program(self, text: str) -> None:
@@ -166,13 +180,26 @@ class Reader:
         self._printed = done.output
 
 
+@pytest.fixture
+def database(guide: Path) -> Iterator[PostgresServer | None]:
+    """A PostgreSQL of the guide's own, if the guide speaks of one."""
+    if _DATABASE not in guide.read_text(encoding="utf-8"):
+        yield None
+        return
+    with closing(PostgresServer()) as server:
+        yield server
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
-def test_guide_runs_as_printed(guide: Path, tmp_path: Path) -> None:
+def test_guide_runs_as_printed(
+    guide: Path, tmp_path: Path, database: PostgresServer | None
+) -> None:
     """Every command of the guide succeeds and prints what the guide shows."""
     port = free_port()
     replace = on_loopback(port) | {
         '":8748"': f'"127.0.0.1:{port}"',
+        "127.0.0.1:8749": f"127.0.0.1:{free_port()}",
         "/etc/st8d": str(tmp_path / "etc"),
         "/var/lib/st8d": str(tmp_path / "state"),
         "/var/log/st8d": str(tmp_path / "log"),
@@ -181,7 +208,9 @@ def test_guide_runs_as_printed(guide: Path, tmp_path: Path) -> None:
     _certify(tmp_path / "etc")
     blocks = [block for block in blocks_of(guide) if block.heading not in NOT_RUN]
     assert blocks
-    with Shell(tmp_path, replace) as shell, Reader(shell) as reader:
+    if database is not None:
+        replace[_DATABASE] = f"127.0.0.1:{database.port}"
+    with Shell(tmp_path, replace) as shell, Reader(shell, database) as reader:
         for block in blocks:
             reader.read(block)
 
@@ -262,11 +291,11 @@ def test_workflow_runs_one_job_an_event() -> None:
 # --- what can't be run here -------------------------------------------------------
 
 
-def _commands(heading: str) -> list[list[str]]:
-    """Return the commands under a heading of the guide, as words."""
+def _commands(heading: str, guide: str = "production") -> list[list[str]]:
+    """Return the commands under a heading of a guide, as words."""
     texts = [
         block.text
-        for block in blocks_of(FOLDER / "guide-production.md")
+        for block in blocks_of(FOLDER / f"guide-{guide}.md")
         if (block.heading, block.language) == (heading, "sh")
     ]
     assert texts
@@ -309,18 +338,18 @@ def test_container_is_run_with_flags_of_st8d() -> None:
         words[1].split(":")[1] for words in pairwise(run) if words[0] == "--volume"
     ]
 
-    assert DOCKERFILE.last("VOLUME") == str(settings.state_dir)
-    assert {"/data", "/etc/st8d"} == set(volumes)
+    assert not settings.state_dir.is_absolute()
+    assert {DOCKERFILE.last("WORKDIR"), "/etc/st8d"} == set(volumes)
     assert settings.tls is not None
     assert Path("/etc/st8d/policy.yaml") == settings.auth_config
     assert "-" == settings.audit_log
     assert f"--publish {DOCKERFILE.last('EXPOSE')}:8748" in " ".join(run)
 
 
-@pytest.mark.skipif(not has_helm(), reason="neither helm-python-sdk nor helm is here")
-def test_chart_takes_the_values_of_the_guide() -> None:
-    """What the guide sets are values of the chart, and come to what it says."""
-    (install,) = [words for words in _commands("In Kubernetes") if words[0] == "helm"]
+def _rendered_of(guide: str) -> dict[str, dict[str, Any]]:
+    """Return what the chart makes of the values that a guide sets, by kind."""
+    commands = _commands("In Kubernetes", guide)
+    (install,) = [words for words in commands if words[0] == "helm"]
     values: dict[str, Any] = {}
     for words in pairwise(install):
         if words[0] == "--set":
@@ -329,8 +358,15 @@ def test_chart_takes_the_values_of_the_guide() -> None:
             inner = values
             for folder in folders:
                 inner = inner.setdefault(folder, {})
-            inner[last] = {"true": True}.get(text, text)
-    kinds = {document["kind"]: document for document in render(values)}
+            number = int(text) if text.isdigit() else text
+            inner[last] = True if text == "true" else number
+    return {document["kind"]: document for document in render(values)}
+
+
+@pytest.mark.skipif(not has_helm(), reason="neither helm-python-sdk nor helm is here")
+def test_chart_takes_the_values_of_the_guide() -> None:
+    """What the guide sets are values of the chart, and come to what it says."""
+    kinds = _rendered_of("production")
     created = [words[4] for words in _commands("In Kubernetes") if words[1] == "create"]
     volumes = kinds["StatefulSet"]["spec"]["template"]["spec"]["volumes"]
 
@@ -365,3 +401,80 @@ def test_sizes_are_those_of_the_code() -> None:
     assert f"{limits.BODY_BYTES.maximum // mib} MiB, the largest" in text
     assert f"Up to {limits.CONNECTIONS.maximum:,} connections" in text
     assert int(files) > limits.CONNECTIONS.maximum
+
+
+# --- scaling ----------------------------------------------------------------------
+
+SCALING = (FOLDER / "guide-scaling.md").read_text(encoding="utf-8")
+
+
+def _section(heading: str) -> str:
+    """Return the text below a heading of the guide, up to the next one."""
+    _, _, rest = SCALING.partition(f"# {heading}\n")
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_figures_are_those_that_were_measured() -> None:
+    """Each ratio of the guide is the one of bench/RESULTS.md, on the machine named."""
+    results = (ROOT / "bench" / "RESULTS.md").read_text(encoding="utf-8")
+    text = _section("How far one daemon goes")
+    ratios = re.findall(
+        r"^\| (.+ / .+|.+ an fsync) \| ([\d.]+) \|$", text, re.MULTILINE
+    )
+    figures = re.findall(r"[\d.]+ (?:KiB|MiB|GiB|cores)", text)
+
+    assert ratios
+    assert [] == [one for one in ratios if "| {} | {} | ".format(*one) not in results]
+    assert [] == [one for one in figures if one not in results]
+
+
+def test_limits_are_those_in_force() -> None:
+    """Each limit of the guide has the number that st8d holds to."""
+    known = {limit.name: f"{limit.maximum:,}" for limit in limits.ALL}
+    listed = re.findall(r"^\| `(\w+_max)` \| ([\d,]+) \|", SCALING, re.MULTILINE)
+
+    assert listed
+    assert listed == [(name, known[name]) for name, _ in listed]
+
+
+def test_connections_to_postgresql_are_as_many_as_said() -> None:
+    """A daemon has no more connections than the guide says."""
+    assert f"up to {CONNECTIONS_MAX + 1} connections" in SCALING
+
+
+def test_the_proxy_lets_pass_what_st8d_does() -> None:
+    """What nginx is told leaves room for the longest wait, head and body."""
+    (block,) = [
+        block
+        for block in blocks_of(FOLDER / "guide-scaling.md")
+        if block.file == "st8d.conf"
+    ]
+    mib, kib = 1024 * 1024, 1024
+    settings = dict(re.findall(r"^ *(\w+) +(.+?);", block.text, re.MULTILINE))
+
+    assert limits.WAIT_SECONDS.maximum < int(settings["proxy_read_timeout"][:-1])
+    assert limits.BODY_BYTES.maximum == int(settings["client_max_body_size"][:-1]) * mib
+    _, size = settings["large_client_header_buffers"].split()
+    assert limits.HEADER_BYTES.maximum == int(size[:-1]) * kib
+    assert "off" == settings["proxy_buffering"]
+    assert "1.1" == settings["proxy_http_version"]
+
+
+@pytest.mark.skipif(not has_helm(), reason="neither helm-python-sdk nor helm is here")
+def test_chart_makes_as_many_pods_as_the_scaling_guide_says() -> None:
+    """What the guide sets gives pods that take the URL from the Secret that it makes."""
+    kinds = _rendered_of("scaling")
+    ((*_, name, secret),) = [
+        words
+        for words in _commands("In Kubernetes", "scaling")
+        if words[0] == "kubectl"
+    ]
+    deployment = kinds["Deployment"]["spec"]
+    (container,) = deployment["template"]["spec"]["containers"]
+    (store,) = [one for one in container["env"] if one["name"] == "ST8D_STORE"]
+
+    assert 2 == deployment["replicas"]
+    assert "PodDisruptionBudget" in kinds
+    assert {"name": name, "key": secret.split("=")[1]} == store["valueFrom"][
+        "secretKeyRef"
+    ]

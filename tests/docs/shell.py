@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -48,6 +49,7 @@ class Shell:
         self.home = home
         self.replace = dict(replace or {})
         self._daemons: list[subprocess.Popen[bytes]] = []
+        self._logs = itertools.count()
         programs = Path(sys.executable).parent
         self._environment = {
             "HOME": str(home),
@@ -84,7 +86,7 @@ class Shell:
 
     def start(self, command: str) -> int:
         """Start st8d in the background and return its process id when it listens."""
-        log = self.home / f"st8d-{len(self._daemons)}.log"
+        log = self.home / f"st8d-{next(self._logs)}.log"
         *variables, last = self.as_run(command).strip().replace("\\\n", "").splitlines()
         with log.open("wb") as errors:
             daemon = subprocess.Popen(
@@ -100,9 +102,13 @@ class Shell:
             time.sleep(_LOOK_AGAIN_S)
         return daemon.pid
 
-    def stop(self) -> int:
-        """End the last st8d as a service manager does; return its exit code."""
-        daemon = self._daemons.pop()
+    def stop(self, pid: int | None = None) -> int:
+        """End a st8d as a service manager does; return its exit code.
+
+        It is the last one that was started, if no process id is given.
+        """
+        daemon = next(d for d in reversed(self._daemons) if pid in {None, d.pid})
+        self._daemons.remove(daemon)
         daemon.terminate()
         return daemon.wait()
 

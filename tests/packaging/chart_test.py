@@ -8,7 +8,7 @@ import re
 import shutil
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -24,6 +24,9 @@ from tests.packaging.renderer import (
     render_notes,
 )
 from tests.packaging.running import PROGRAMS, certify, started
+
+if TYPE_CHECKING:
+    from tests.postgres.server import PostgresServer
 
 pytestmark = pytest.mark.skipif(
     not has_helm(), reason="neither helm-python-sdk nor helm is here"
@@ -98,6 +101,13 @@ SETS: dict[str, dict[str, Any]] = {
             "from": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}],
         },
     },
+    "store": {"store": {"existingSecret": "database", "key": "uri"}, "replicaCount": 3},
+    "store and token": {
+        "store": {"url": "postgresql://st8@db.prod:5432/st8"},
+        "auth": {"token": {"value": "my-secret-token"}},
+        "extraEnv": [{"name": "PGPASSWORD", "value": "of the store"}],
+        "tls": TLS,
+    },
     "fleeting": {
         "persistence": {"enabled": False},
         "networkPolicy": {"enabled": True},
@@ -119,9 +129,16 @@ def only(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
+def workload_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the specification of what makes pods."""
+    (found,) = [d for d in documents if d["kind"] in {"StatefulSet", "Deployment"}]
+    spec: dict[str, Any] = found["spec"]
+    return spec
+
+
 def pod_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the specification of the pod."""
-    spec: dict[str, Any] = only(documents, "StatefulSet")["spec"]["template"]["spec"]
+    spec: dict[str, Any] = workload_of(documents)["template"]["spec"]
     return spec
 
 
@@ -130,6 +147,15 @@ def container_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
     (container,) = pod_of(documents)["containers"]
     found: dict[str, Any] = container
     return found
+
+
+def variables_of(container: dict[str, Any], store: str) -> dict[str, str]:
+    """Return the variables of the container, with ``store`` as the store's URL."""
+    found = {
+        one["name"]: one.get("value", "from-a-secret")
+        for one in container.get("env", ())
+    }
+    return found | ({"ST8D_STORE": store} if "ST8D_STORE" in found else {})
 
 
 @pytest.mark.parametrize("version", ["1.25.0", "1.37.0"])
@@ -158,14 +184,11 @@ def test_nothing_is_named_twice(name: str) -> None:
 def test_flags_and_variables_are_those_of_st8d(name: str) -> None:
     """St8d takes the arguments and variables of the container as they are."""
     container = container_of(rendered(name))
-    variables = {
-        one["name"]: one.get("value", "from-a-secret")
-        for one in container.get("env", ())
-    }
+    store = "postgresql://st8:from-a-secret@db/st8"
 
-    settings = config.load(container["args"], variables)
+    settings = config.load(container["args"], variables_of(container, store))
 
-    assert "/data" == str(settings.state_dir)
+    assert (store if "store" in SETS[name] else "sqlite:/data") == settings.store_url
     assert (config.TcpAddress("", 8748),) == settings.listen
     assert ("tls" in SETS[name]) == (settings.tls is not None)
     token = SETS[name].get("auth", {}).get("token")
@@ -286,7 +309,7 @@ def test_ports_meet(name: str) -> None:
     documents = rendered(name)
     container = container_of(documents)
     service = only(documents, "Service")["spec"]
-    labels = only(documents, "StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    labels = workload_of(documents)["template"]["metadata"]["labels"]
 
     assert [{"name": "http", "containerPort": 8748}] == container["ports"]
     assert ["http"] == [port["targetPort"] for port in service["ports"]]
@@ -324,6 +347,56 @@ def test_there_is_one_pod_at_a_time() -> None:
 
     assert 1 == spec["replicas"]
     assert "RollingUpdate" == spec["updateStrategy"]["type"]
+
+
+def test_pods_that_share_a_store_are_replaced_while_others_serve() -> None:
+    """As many as are wanted, on several nodes, of which never all go at once."""
+    documents = rendered("store")
+    deployment = only(documents, "Deployment")["spec"]
+    pod = pod_of(documents)
+    budget = only(documents, "PodDisruptionBudget")["spec"]
+    kinds = {document["kind"] for document in rendered("store and token")}
+
+    assert 3 == deployment["replicas"]
+    assert {"maxSurge": 1, "maxUnavailable": 0} == deployment["strategy"][
+        "rollingUpdate"
+    ]
+    assert 1 == budget["maxUnavailable"]
+    (spread,) = pod["topologySpreadConstraints"]
+    for selector in (budget["selector"], spread["labelSelector"]):
+        assert deployment["selector"] == selector
+    # One pod has no other that could serve meanwhile.
+    assert "Deployment" in kinds
+    assert "PodDisruptionBudget" not in kinds
+
+
+def test_pods_that_share_a_store_hold_no_state() -> None:
+    """There is no claim, and nothing but memory to write to."""
+    for name in ("store", "store and token"):
+        documents = rendered(name)
+        volumes = pod_of(documents)["volumes"]
+        kinds = {document["kind"] for document in documents}
+
+        assert not kinds & {"StatefulSet", "PersistentVolumeClaim"}
+        assert ["tmp"] == [v["name"] for v in volumes if "secret" not in v]
+
+
+def test_the_url_of_a_store_is_taken_from_its_secret() -> None:
+    """A URL with a password comes from a Secret, one without may be a value."""
+
+    def store_of(name: str) -> dict[str, Any]:
+        (found,) = [
+            one
+            for one in container_of(rendered(name))["env"]
+            if one["name"] == "ST8D_STORE"
+        ]
+        return dict(found)
+
+    assert {
+        "name": "ST8D_STORE",
+        "valueFrom": {"secretKeyRef": {"name": "database", "key": "uri"}},
+    } == store_of("store")
+    assert "postgresql://st8@db.prod:5432/st8" == store_of("store and token")["value"]
 
 
 def test_state_outlives_the_release() -> None:
@@ -370,6 +443,26 @@ def test_a_changed_secret_makes_a_new_pod() -> None:
     [
         ({"replicaCount": 2}, "one daemon holds a state directory"),
         ({"replicaCount": 0}, "one daemon holds a state directory"),
+        (
+            {"store": {"url": "postgresql://db/st8", "existingSecret": "database"}},
+            "store.url and store.existingSecret are both given",
+        ),
+        (
+            {"store": {"url": "postgresql://st8:s3cret@db/st8"}},
+            "store.url has a password",
+        ),
+        (
+            {"store": {"url": "postgresql://db/st8?user=st8&password=s3cret"}},
+            "store.url has a password",
+        ),
+        ({"store": {"url": "sqlite:/data"}}, "url"),
+        (
+            {
+                "store": {"existingSecret": "database"},
+                "persistence": {"existingClaim": "disk"},
+            },
+            "store and persistence.existingClaim are both given",
+        ),
         ({"tls": {"enabled": True}}, "tls.enabled needs tls.existingSecret"),
         (
             {"tls": {"clientCA": {"existingSecret": "ca"}}},
@@ -413,11 +506,16 @@ def test_notes_say_how_to_reach_it_and_warn() -> None:
     assert "whoever reaches it may read and change everything" in open_notes
     assert "gone with the pod" in open_notes
     assert "whoever reaches it" not in closed
+    assert "gone with the pod" not in render_notes(
+        SETS["store"] | {"persistence": {"enabled": False}}
+    )
     assert "https://" in render_notes(SETS["tls"])
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_st8d_starts_as_the_container_does(name: str, tmp_path: Path) -> None:
+def test_st8d_starts_as_the_container_does(
+    name: str, tmp_path: Path, postgres: PostgresServer
+) -> None:
     """With what its volumes hold, st8d starts by the container's arguments."""
     documents = rendered(name)
     container = container_of(documents)
@@ -433,15 +531,13 @@ def test_st8d_starts_as_the_container_does(name: str, tmp_path: Path) -> None:
         for flag in container["args"]
     ]
     arguments[arguments.index("--listen=:8748")] = "--listen=127.0.0.1:0"
-    variables = {
-        one["name"]: one.get("value", "from-a-secret")
-        for one in container.get("env", ())
-    }
+    store = postgres.tcp_url(postgres.new_schema())
+    variables = variables_of(container, store)
     command = [str(PROGRAMS / "st8d"), *arguments]
 
     with started(command, variables, tmp_path) as daemon:
         assert daemon.address
-    assert (tmp_path / "data" / "st8.db").exists()
+    assert ("store" not in SETS[name]) == (tmp_path / "data" / "st8.db").exists()
 
 
 def _paths(value: Any, prefix: str = "") -> set[str]:

@@ -51,9 +51,8 @@ class Dockerfile:
         return self.all(name, self.instructions[-1].stage)[-1]
 
     def command(self) -> list[str]:
-        """Return what a container runs."""
+        """Return what a container runs, before the arguments that it is given."""
         found: list[str] = json.loads(self.last("ENTRYPOINT"))
-        found += json.loads(self.last("CMD"))
         return found
 
     def healthcheck(self) -> list[str]:

@@ -28,6 +28,8 @@ from tests.packaging.running import PROGRAMS, bare_environment, certify, started
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tests.postgres.server import PostgresServer
+
 HEALTHCHECK = ROOT / "deploy" / "docker" / "healthcheck.py"
 on_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="the check reads /proc, as there is in a container"
@@ -38,14 +40,24 @@ on_linux = pytest.mark.skipif(
 
 
 def test_st8d_takes_its_command() -> None:
-    """Entry point and command are st8d with flags that it has."""
-    program, *flags = DOCKERFILE.command()
-    settings = config.load(flags, {})
+    """It is st8d without a flag, which listens on the port and writes to the volume."""
+    settings = config.load([], {})
 
-    assert "st8d" == program
-    assert str(settings.state_dir) == DOCKERFILE.last("VOLUME")
+    assert ["st8d"] == DOCKERFILE.command()
+    assert [] == DOCKERFILE.all("CMD")
+    assert not settings.state_dir.is_absolute()
+    assert DOCKERFILE.last("VOLUME") == DOCKERFILE.last("WORKDIR")
     assert (config.TcpAddress("", int(DOCKERFILE.last("EXPOSE"))),) == settings.listen
-    assert config.load([], {}).listen == settings.listen
+
+
+def test_it_can_speak_to_postgresql() -> None:
+    """What the store in PostgreSQL needs is installed, and a variable chooses it."""
+    _, *flags = DOCKERFILE.command()
+    (installed,) = [run for run in DOCKERFILE.all("RUN") if "/opt/st8 uv sync" in run]
+    url = "postgresql://st8@db/st8"
+
+    assert "--extra postgres" in installed
+    assert url == config.load(flags, {"ST8D_STORE": url}).store_url
 
 
 def test_it_runs_as_nobody_of_importance() -> None:
@@ -168,22 +180,31 @@ class Image:
 
 @pytest.mark.slow
 @on_linux
-def test_its_commands_make_a_st8d_that_runs(tmp_path: Path) -> None:
-    """Built as written, st8d starts as written, is found well, and then not."""
+def test_its_commands_make_a_st8d_that_runs(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """Built as written, st8d starts as written, is found well, and then not.
+
+    The state is in the volume, or where a variable says.
+    """
     image = Image(tmp_path)
     requirement = (tmp_path / "tmp" / "uv.txt").read_text(encoding="utf-8")
     path = Path(image.of("/opt/st8/bin"))
-    program, *flags = DOCKERFILE.command()
-    flags = [image.of(flag).replace("=:8748", "=127.0.0.1:0") for flag in flags]
-    (tmp_path / "data").mkdir()
+    (program,) = DOCKERFILE.command()
+    command = [str(path / program), "--listen=127.0.0.1:0"]
+    folder = Path(image.of(DOCKERFILE.last("WORKDIR")))
+    folder.mkdir()
     kept = {p.name for p in path.iterdir()}
     check = [str(path / "python"), image.of(DOCKERFILE.healthcheck()[1])]
 
-    with started([str(path / program), *flags], {}, tmp_path) as daemon:
+    with started(command, {}, folder) as daemon:
         url = f"http://{daemon.address}"
         with urllib.request.urlopen(f"{url}/docs") as answer:  # noqa: S310 - our own
             assert b"<!doctype html>" in answer.read()
-    assert (tmp_path / "data" / "st8.db").exists()
+    assert (tmp_path / "data" / ".st8d" / "st8.db").exists()
+    store = {"ST8D_STORE": postgres.tcp_url(postgres.new_schema())}
+    with started(command, store, tmp_path):
+        assert not (tmp_path / ".st8d").exists()
     assert re.match(r"uv==[\d.]+( --hash=sha256:[0-9a-f]{64})+$", requirement)
     assert {"st8d", "st8ctl", "python"} <= kept
     assert not kept & {"hatchling", "uv", "pytest"}

@@ -45,18 +45,22 @@ def test_a_url_says_where_and_in_which_schema() -> None:
         found["application_name"],
         found["gssencmode"],
     )
-    assert '-c search_path="blue"' in found["options"]
+    assert '"blue"' == address.settings["search_path"]
     assert "target_session_attrs" not in found
 
 
 def test_what_a_url_says_itself_is_left() -> None:
-    """Time-outs, names and options of the URL are kept; our settings come after."""
+    """Time-outs, names and options of the URL are kept; our settings come after.
+
+    They are no part of the request for a connection: poolers would refuse it.
+    """
     found = read_address(
         "postgresql:///?connect_timeout=1&application_name=x&options=-c%20a.b%3D1"
     ).parameters
 
     assert ("1", "x") == (found["connect_timeout"], found["application_name"])
-    assert found["options"].startswith("-c a.b=1 -c client_min_messages=")
+    assert "-c a.b=1" == found["options"]
+    assert "options" not in read_address("postgresql://h/db").parameters
 
 
 def test_of_several_servers_the_primary_is_looked_for() -> None:
@@ -201,6 +205,27 @@ def test_an_empty_schema_of_the_users_own_needs_no_right_to_make_one(
     postgres.run(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
     with closing(PostgresStore(url)) as store:
         assert 1 == write(store)
+
+
+def test_settings_of_the_role_do_not_count(postgres: PostgresServer) -> None:
+    """A session has the settings of st8, whatever role, database or URL say."""
+    name = postgres.new_schema()
+    postgres.run(
+        f"CREATE ROLE {name} LOGIN SUPERUSER",
+        f"ALTER ROLE {name} SET search_path = public",
+        f"ALTER ROLE {name} SET synchronous_commit = off",
+        f"ALTER ROLE {name} SET default_transaction_isolation = 'serializable'",
+    )
+    url = postgres.url(name).replace(f"//{USER}@", f"//{name}@")
+    settings = read_address(url).settings
+    with closing(PostgresStore(f"{url}&options=-c%20lock_timeout%3D7")) as store:
+        assert 1 == write(store)
+        actual = {
+            setting: store._rows(b"SELECT current_setting($1::text)", setting)[0][0]
+            for setting in (*settings, "synchronous_commit")
+        }
+
+    assert settings | {"synchronous_commit": "on"} == actual
 
 
 # --- what can't be opened ------------------------------------------------------------------

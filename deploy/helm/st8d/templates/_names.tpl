@@ -60,6 +60,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (include "st8d.fullname" .) .Values.persistence.existingClaim }}
 {{- end }}
 
+{{/* Not empty where the state is in a store that the daemons share. */}}
+{{- define "st8d.hasStore" -}}
+{{- if or .Values.store.url .Values.store.existingSecret }}yes{{ end }}
+{{- end }}
+
 {{- define "st8d.scheme" -}}
 {{- ternary "https" "http" .Values.tls.enabled }}
 {{- end }}
@@ -80,8 +85,18 @@ httpGet:
 {{- end }}
 
 {{- define "st8d.check" -}}
+{{- if and .Values.store.url .Values.store.existingSecret }}
+{{- fail "store.url and store.existingSecret are both given; leave one of them out" }}
+{{- end }}
+{{- if regexMatch "^[^/]*//[^/@]*:[^/@]*@|[?&]password=" .Values.store.url }}
+{{- fail "store.url has a password, which everybody could read; put the URL into a Secret and name that in store.existingSecret" }}
+{{- end }}
+{{- if not (include "st8d.hasStore" .) }}
 {{- if ne (int .Values.replicaCount) 1 }}
-{{- fail (printf "replicaCount is %v, and one daemon holds a state directory: leave it at 1" .Values.replicaCount) }}
+{{- fail (printf "replicaCount is %v, and one daemon holds a state directory: leave it at 1, or have them share a PostgreSQL, with store.existingSecret" .Values.replicaCount) }}
+{{- end }}
+{{- else if .Values.persistence.existingClaim }}
+{{- fail "store and persistence.existingClaim are both given, and the state is in one place; leave one of them out" }}
 {{- end }}
 {{- if and .Values.tls.enabled (not .Values.tls.existingSecret) }}
 {{- fail "tls.enabled needs tls.existingSecret, the name of a Secret of type kubernetes.io/tls" }}

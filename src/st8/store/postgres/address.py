@@ -30,8 +30,8 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 _SETTINGS: Final[dict[str, str]] = {
     "client_min_messages": "warning",
-    "default_transaction_isolation": r"read\ committed",
-    "idle_in_transaction_session_timeout": "60s",
+    "default_transaction_isolation": "read committed",
+    "idle_in_transaction_session_timeout": "1min",
     "lock_timeout": "10s",
     "statement_timeout": "30s",
     # All is found by an index, and what the planner knows of a young table is old.
@@ -39,7 +39,8 @@ _SETTINGS: Final[dict[str, str]] = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-"""What each session runs with, whatever the server's default is."""
+"""What each session runs with, whatever the server's default is. It is set when a
+connection stands: poolers let few settings pass in the request for one."""
 
 
 class Address(NamedTuple):
@@ -47,12 +48,14 @@ class Address(NamedTuple):
 
     Attributes:
         parameters: What libpq is told; has the password.
+        settings: What each session then sets.
         schema: The schema that has the tables.
         place: Server and database, for people.
         user: Who connects, for people.
     """
 
     parameters: dict[str, Any]
+    settings: dict[str, str]
     schema: str
     place: str
     user: str
@@ -88,10 +91,7 @@ def read_address(url: str) -> Address:
             "lower-case letters, digits and _, at most 63, not beginning with pg_",
         )
     given = _read(base + ("?" if rest else "") + "&".join(rest))
-    settings = _SETTINGS | {"search_path": f'"{schema}"'}
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     parameters = _DEFAULTS | {k: v for k, v in given.items() if v is not None}
-    parameters["options"] = f"{given.get('options') or ''} {options}".strip()
     parameters["client_encoding"] = "UTF8"
     if "," in str(given.get("host") or ""):
         # Several servers, of which one is the primary at a time.
@@ -101,6 +101,7 @@ def read_address(url: str) -> Address:
     database = given.get("dbname") or given.get("user") or "the default database"
     return Address(
         parameters,
+        _SETTINGS | {"search_path": f'"{schema}"'},
         schema,
         f"PostgreSQL at {host}{port}, database {database}",
         str(given.get("user") or "the default user"),

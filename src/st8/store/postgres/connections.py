@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from st8.core.errors import Overloaded, StorageFailed
 from st8.store.postgres import failures
-from st8.store.postgres.values import ADAPTERS
+from st8.store.postgres.values import ADAPTERS, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -41,6 +41,10 @@ _OLDEST: Final = 13_00_00
 _OLDEST_NAME: Final = "13"
 _WARNING: Final = "01000"
 
+_SET: Final = (
+    b"SELECT set_config(name, value, false) "
+    b"FROM unnest($1::text[], $2::text[]) AS settings (name, value)"
+)
 _DURABLE: Final = (
     b"SELECT set_config('synchronous_commit', 'on', false) "
     b"WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
@@ -183,6 +187,8 @@ class Connections:
         session = Session(connection)
         try:
             self._check(session)
+            names, values = zip(*address.settings.items(), strict=True)
+            session.rows(_SET, (Texts(names), Texts(values)))
             session.rows(_DURABLE)
         except psycopg.Error as error:
             session.close()

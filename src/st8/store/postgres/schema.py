@@ -135,6 +135,11 @@ def prepare(session: Session, address: Address, *, make: bool = True) -> None:
             "another one with ?schema=NAME"
         )
     with session.connection.transaction():
+        # Again: behind a pooler that lends another session to each transaction, what
+        # was set before is lost, and the tables would come to be in another schema.
+        session.connection.execute(
+            f'SET LOCAL search_path = "{address.schema}"'.encode()
+        )
         session.connection.execute("SET LOCAL lock_timeout = 0")
         session.connection.execute("SET LOCAL statement_timeout = 0")
         key = lock_key("schema", address.schema)
