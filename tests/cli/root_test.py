@@ -9,7 +9,8 @@ import click
 import pytest
 
 from st8 import __version__
-from st8.cli.command import LazyGroup
+from st8.cli.command import LazyGroup, command
+from st8.cli.flags import Flags
 from st8.cli.root import ROOT
 from st8.core.errors import CLASSES
 from tests.client.scripted import always, problem, scripted
@@ -44,6 +45,21 @@ def test_help_of_a_command(st8ctl: St8ctl) -> None:
     assert (0, out, "") == st8ctl.bare("help", "get")
     assert (0, out, "") == st8ctl.bare("--help", "get")
     assert (0, out, "") == st8ctl.bare("--namespace", "x", "get", "-h")
+
+
+def test_help_after_a_look() -> None:
+    """Who only looks at a command, as completion does, takes no ``-h`` from it."""
+
+    @command("look")
+    def look(_flags: Flags) -> None:
+        """Look."""
+
+    looked = look.get_params(click.Context(ROOT))
+    with look.make_context("look", [], obj=Flags()) as ctx:
+        asked = look.get_params(ctx)
+
+    assert ["-h", "--help"] == looked[-1].opts
+    assert ["-h", "--help"] == asked[-1].opts
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "branch", "namespace"])

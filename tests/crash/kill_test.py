@@ -46,7 +46,7 @@ def test_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bug", "finding"),
     [
-        ("acknowledge_before_commit", "and lost"),
+        ("acknowledge_before_commit", "and lost|found at None"),
         ("commit_in_two_parts", "is missing"),
         ("forget_idempotency_keys", "was made twice|answered as not made"),
     ],

@@ -23,6 +23,7 @@ from st8.cli import config_file, root
 from st8.cli.command import Group
 from st8.cli.flags import GLOBAL_OPTIONS, VARIABLES
 from st8.clock import SystemClock
+from st8.config.migration import FLAGS
 from st8.core import errors, limits
 from st8.daemon import serve_engine
 from st8.engine import Engine
@@ -334,6 +335,18 @@ def test_page_has_every_flag_of_the_daemon() -> None:
         default = f"`{setting.default}`" if setting.default else ""
         row = f"| `--{setting.name}` {setting.metavar} | {default} | "
         assert row.replace("|  |", "| |") + f"`{setting.variable}` | " in text
+
+
+def test_page_has_every_flag_of_migrate() -> None:
+    """The flags of st8d migrate are listed, each with its variable."""
+    page = _sections(CONFIGURATION.read_text(encoding="utf-8"), "###")
+    rows = re.findall(
+        r"^\| `--(\S+)` STORE \| `(\w+)` \| (.+) \|$",
+        page["Move a store"],
+        re.MULTILINE,
+    )
+
+    assert [(name, s.variable, s.help) for name, s in FLAGS.items()] == rows
 
 
 def test_page_has_every_other_variable_of_the_daemon() -> None:

@@ -5,12 +5,16 @@ Run as ``python tests/postgres/mutants.py BUG --listen … --store …``.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from st8 import daemon
-from st8.core.errors import OutcomeUnknown, St8Error, StorageFailed
-from st8.store.postgres import PostgresStore, failures
+from st8.core.errors import StorageFailed
+from st8.store.postgres import PostgresStore
+
+if TYPE_CHECKING:
+    from st8.core.ports import Batch, CommitTimes
 
 
 def remember_heads() -> None:
@@ -20,16 +24,17 @@ def remember_heads() -> None:
 
 
 def say_nothing_was_done() -> None:
-    """Take a commit whose connection is lost for one that was not made."""
-    committing = failures.committing
+    """Take now and then a commit that was made for one that was not."""
+    commit = PostgresStore.commit
+    commits = itertools.count(1)
 
-    def certain(*args: Any) -> St8Error:
-        error = committing(*args)
-        if isinstance(error, OutcomeUnknown):
-            return StorageFailed("the connection was lost; nothing was changed")
-        return error
+    def commit_and_forget(self: PostgresStore, batch: Batch) -> CommitTimes:
+        times = commit(self, batch)
+        if next(commits) % 20 == 0:
+            raise StorageFailed("the connection was lost; nothing was changed")
+        return times
 
-    failures.committing = certain  # type: ignore[assignment]
+    PostgresStore.commit = commit_and_forget  # type: ignore[method-assign]
 
 
 BUGS = {bug.__name__: bug for bug in (remember_heads, say_nothing_was_done)}

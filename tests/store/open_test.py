@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from st8.core.errors import InvalidValue
+from st8.core.errors import InvalidValue, StorageFailed
 from st8.store.memory import MemoryStore
-from st8.store.open import open_store
+from st8.store.open import open_store, place_of
 from st8.store.sqlite import FILE_NAME, SqliteStore
 
 if TYPE_CHECKING:
@@ -37,5 +37,29 @@ def test_other_urls_are_refused(url: str) -> None:
         InvalidValue, match=r"write sqlite:DIRECTORY, postgresql://.* or memory:"
     ) as caught:
         open_store(url)
+    with pytest.raises(InvalidValue) as told:
+        place_of(url)
 
     assert "pw" not in caught.value.detail
+    assert caught.value.detail == told.value.detail
+
+
+def test_a_store_that_is_not_there_need_not_be_made(tmp_path: Path) -> None:
+    """Who only wants to read makes nothing, neither a directory nor a file."""
+    with pytest.raises(StorageFailed, match="there is no store in"):
+        open_store(f"sqlite:{tmp_path}/a", make=False)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(StorageFailed, match="there is no store in"):
+        open_store(f"sqlite:{tmp_path}/b", make=False)
+    assert [tmp_path / "b"] == list(tmp_path.rglob("*"))
+    open_store(f"sqlite:{tmp_path}/b").close()
+    open_store(f"sqlite:{tmp_path}/b", make=False).close()
+
+
+def test_the_place_of_a_store_has_no_password(tmp_path: Path) -> None:
+    """A place is absolute, and the same for who connects with what."""
+    url = "postgresql://u:secret@db:5433/st8?password=secret&schema=two"
+
+    assert "PostgreSQL at db:5433, database st8, schema two" == place_of(url)
+    assert f"sqlite:{tmp_path}" == place_of(f"sqlite:{tmp_path}/a/..")
+    assert "memory:" == place_of("memory:")

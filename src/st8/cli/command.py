@@ -60,7 +60,9 @@ _MISTYPED: Final = 0.8
 _RANGE: Final = "  [x>="
 """With it, Click ends the help of a flag that takes a number from something on."""
 
-_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_HELP: Final = ("-h", "--help")
+
+_SETTINGS: Final = {"help_option_names": list(_HELP), "max_content_width": 100}
 
 
 class _WithGlobalFlags(click.Command):
@@ -70,6 +72,15 @@ class _WithGlobalFlags(click.Command):
         """Return its own parameters, then the global flags, then ``--help``."""
         *own, help_option = super().get_params(ctx)
         return [*own, *_global_options(self), help_option]
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of the flag that shows the help.
+
+        Click asks once, and keeps the answer for every later context: so it is the
+        same in one that was made only to look, which has no settings.
+        """
+        del ctx
+        return list(_HELP)
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -158,7 +169,7 @@ class Group(_WithGlobalFlags, click.Group):
         known = at is not None and args[at] in self.list_commands(ctx)
         if at is not None and (known or self.strict):
             args = [args[at], *args[:at], *args[at + 1 :]]
-        elif self.default and not {"-h", "--help"}.intersection(args):
+        elif self.default and not set(_HELP).intersection(args):
             if at is not None:
                 self._check_meant(ctx, args[at])
             args = [self.default, *args]

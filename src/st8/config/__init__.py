@@ -7,6 +7,7 @@ the only parts of st8 that read the environment.
 
 from __future__ import annotations
 
+from st8.config.migration import Migration, load_migration
 from st8.config.reading import Command, Finished, UsageError, load, parse_command
 from st8.config.settings import (
     Address,
@@ -25,6 +26,7 @@ __all__ = [
     "Address",
     "Command",
     "Finished",
+    "Migration",
     "Setting",
     "Settings",
     "Systemd",
@@ -33,6 +35,7 @@ __all__ = [
     "UnixAddress",
     "UsageError",
     "load",
+    "load_migration",
     "parse_command",
     "parse_listen",
     "parse_token",

@@ -24,9 +24,9 @@ __all__ = [
     "parse_command",
 ]
 
-Command = Literal["serve", "check-config", "config"]
+Command = Literal["serve", "check-config", "config", "migrate"]
 
-_COMMANDS: Final[tuple[Command, ...]] = ("check-config", "config")
+_COMMANDS: Final[tuple[Command, ...]] = ("check-config", "config", "migrate")
 _US_PER_S: Final = 1_000_000
 
 
@@ -229,6 +229,8 @@ def _help() -> str:
         "Usage: st8d [flags]",
         "       st8d check-config [flags]   say whether st8d could start so",
         "       st8d config [flags]         print the settings in force, as a file",
+        "       st8d migrate --from STORE --to STORE",
+        "                                   move a whole store to another place",
         "",
     ]
     heads = [f"--{s.name} {s.metavar}" for s in SETTINGS] + ["--version", "--help"]

@@ -13,7 +13,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
-from st8.config.table import SETTINGS, Setting
+from st8.config.table import MIGRATION, SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,9 +72,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def from_flags(
-    arguments: Sequence[str], problems: list[str]
+    arguments: Sequence[str],
+    problems: list[str],
+    known: Mapping[str, Setting] = _BY_NAME,
 ) -> tuple[dict[str, Said], str | None]:
-    """Return what the flags say, and ``help`` or ``version`` if they ask for that."""
+    """Return what the flags say, and ``help`` or ``version`` if they ask for that.
+
+    ``known`` has the settings by the names of their flags.
+    """
     found: dict[str, Said] = {}
     asked: str | None = None
     rest = list(arguments)
@@ -88,9 +93,9 @@ def from_flags(
         if name in _WORDS:
             asked = asked or name
             continue
-        setting = _BY_NAME.get(name)
+        setting = known.get(name)
         if setting is None:
-            problems.append(_unknown_flag(name))
+            problems.append(_unknown_flag(name, known))
             if not equals and rest and not rest[0].startswith("-"):
                 rest.pop(0)  # probably its value
             continue
@@ -104,8 +109,8 @@ def from_flags(
     return found, asked
 
 
-def _unknown_flag(name: str) -> str:
-    near = nearest(name, [*_BY_NAME, *_WORDS])
+def _unknown_flag(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, [*known, *_WORDS])
     hint = f"did you mean --{near}?" if near else "st8d --help lists all"
     return f"there is no flag --{name}; {hint}"
 
@@ -118,11 +123,16 @@ def from_variables(
 ) -> dict[str, Said]:
     """Return what the environment says; a variable that is empty says nothing."""
     known = {setting.variable: setting for setting in SETTINGS}
+    others = {setting.variable for setting in MIGRATION}
     found: dict[str, Said] = {}
     for variable, text in sorted(variables.items()):
         setting = known.get(variable)
         if setting is None:
-            if variable.startswith(_PREFIX) and not _SERVICE.fullmatch(variable):
+            if (
+                variable.startswith(_PREFIX)
+                and variable not in others
+                and not _SERVICE.fullmatch(variable)
+            ):
                 near = nearest(variable[len(_PREFIX) :], _VARIABLES)
                 hint = (
                     f"did you mean {_PREFIX}{near}?"

@@ -13,6 +13,7 @@ from st8.config.values import (
     parse_limit,
     parse_listen,
     parse_one_of,
+    parse_place,
     parse_store,
     parse_token,
 )
@@ -21,7 +22,7 @@ from st8.core.durations import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SETTINGS", "Setting"]
+__all__ = ["MIGRATION", "SETTINGS", "Setting"]
 
 
 class Setting(NamedTuple):
@@ -204,3 +205,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse_one_of("debug", "info", "warning", "error"),
     ),
 )
+
+MIGRATION: Final[tuple[Setting, ...]] = (
+    Setting("migrate-from", "", "STORE", "the store to read", parse_place),
+    Setting("migrate-to", "", "STORE", "the empty store to fill", parse_place),
+)
+"""What st8d migrate alone is told; its flags are --from and --to."""

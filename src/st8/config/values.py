@@ -23,6 +23,7 @@ __all__ = [
     "parse_limit",
     "parse_listen",
     "parse_one_of",
+    "parse_place",
     "parse_store",
     "parse_token",
 ]
@@ -37,6 +38,7 @@ _MODE_MAX: Final = 0o777
 _UNIX: Final = "unix:"
 _STORES: Final = ("sqlite", "postgresql", "postgres", "memory")
 _PASSWORDS: Final = re.compile(r"((?:^|&)\w*password=)[^&]*")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def parse_listen(text: str) -> Address:
@@ -99,6 +101,16 @@ def parse_directory(text: str) -> Path:
         raise ValueError("a directory is needed")
     _path_bytes(text)
     return Path(text)
+
+
+def parse_place(text: str) -> str:
+    """Return the URL of a store; a path stands for the embedded store in it."""
+    if not text:
+        raise ValueError("a store is needed")
+    if text.startswith("memory:"):
+        raise ValueError("memory: is gone when the process ends; name another store")
+    _path_bytes(text)
+    return text if _SCHEME.match(text) else f"sqlite:{text}"
 
 
 def parse_file(text: str) -> Path | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "AnswerAt",
     "Batch",
     "BranchAt",
     "Clock",
@@ -242,6 +243,16 @@ class Store(Protocol):
 
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """Return what an idempotency key was answered with, expired or not."""
+        ...
+
+    def answers(
+        self, after: tuple[str, str], limit: int
+    ) -> Sequence[tuple[AnswerAt, Answer]]:
+        """Return answers, expired or not, in byte order of namespace and then key.
+
+        ``after``, a namespace and a key, is excluded; of two empty texts it is the
+        beginning. Those of a namespace without revisions are there too.
+        """
         ...
 
     def commit(self, batch: Batch) -> CommitTimes:

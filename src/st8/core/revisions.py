@@ -141,6 +141,11 @@ class Branch(NamedTuple):
     head: RevisionNumber
     head_digest: Digest
 
+    @property
+    def link(self) -> Link:
+        """The revision it points at."""
+        return Link(self.head, self.head_digest)
+
 
 class Checkpoint(NamedTuple):
     """A name for a revision.
@@ -162,6 +167,11 @@ class Checkpoint(NamedTuple):
     description: Message
     author: Author
     time_ns: int
+
+    @property
+    def link(self) -> Link:
+        """The revision it names."""
+        return Link(self.revision, self.digest)
 
 
 class NamespaceInfo(NamedTuple):

@@ -1,4 +1,4 @@
-"""The program ``st8d``: serves, checks its settings, or prints them."""
+"""The program ``st8d``: serves, checks its settings, prints them, or moves a store."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _log = logging.getLogger("st8d")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run st8d until a signal ends it; return its exit code.
 
-    0: it served and stopped, or printed what was asked for. 1: it could not start.
+    0: it served and stopped, or did what was asked for. 1: it could not.
     2: its settings can't be right.
     """
     from st8 import config  # noqa: PLC0415 - --local has no settings of st8d
@@ -65,6 +65,11 @@ def _obey(command: Command, arguments: Sequence[str]) -> int:
 
     if command == "config":
         sys.stdout.write(f"{config.show(arguments)}\n")
+        return 0
+    if command == "migrate":
+        from st8.daemon.migrate import migrate  # noqa: PLC0415 - when asked for
+
+        sys.stdout.write(f"{migrate(*config.load_migration(arguments))}\n")
         return 0
     settings = config.load(arguments)
     if command == "check-config":
@@ -184,9 +189,9 @@ def _check_store(settings: Settings) -> None:
         InvalidValue: It is not right.
         StorageFailed: What such a store needs is not installed.
     """
-    from st8.store.open import check_url  # noqa: PLC0415 - --local
+    from st8.store.open import place_of  # noqa: PLC0415 - --local
 
-    check_url(settings.store_url)
+    place_of(settings.store_url)
 
 
 def _places(settings: Settings) -> list[str]:

@@ -36,11 +36,12 @@ from st8.core.ids import (
 )
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Stale
+from st8.engine import pages
 from st8.engine.history import head_of, history
 from st8.engine.results import Collected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from st8.core.ports import Store
     from st8.core.revisions import Branch, Revision
@@ -50,12 +51,10 @@ if TYPE_CHECKING:
 
 __all__ = ["collect"]
 
-_PAGE: Final = 1_000
 _REMOVED_AT_ONCE: Final = 1_000
 _SWEPT_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 16
 """How often the epoch is looked up anew when others collect in the same store."""
-_FIRST: Final = RevisionNumber(0)
 
 
 class _Named(NamedTuple):
@@ -97,7 +96,8 @@ def collect(
     if only is not None and not store.namespace(only).last_revision:
         raise NamespaceNotFound(only)
     revisions = 0
-    for namespace in [only] if only is not None else list(_namespaces(store)):
+    every = [only] if only is not None else [i.name for i in pages.namespaces(store)]
+    for namespace in every:
         revisions += _remove_revisions(store, refs, committer, namespace, keep)
     # Always a new epoch: what was stamped in the old one may be swept now.
     epoch = 0
@@ -123,7 +123,7 @@ def _remove_revisions(
         with suppress(BranchNotFound):  # it was taken away meanwhile
             head = head_of(refs, Scope(namespace, branch.name), branch)
             kept.update(revision.number for revision in history(refs, head, keep))
-    old = [n for n in _numbers(store, namespace) if n <= last and n not in kept]
+    old = [n for n in pages.numbers(store, namespace) if n <= last and n not in kept]
     removed = 0
 
     for start in range(0, len(old), _REMOVED_AT_ONCE):
@@ -179,40 +179,19 @@ def _raise_epoch(
 
 def _named(store: Store, namespace: Namespace) -> _Named:
     """Return the revisions that a branch or checkpoint names."""
-    branches: list[Branch] = []
+    branches = list(pages.branches(store, namespace))
     numbers: set[int] = set()
-    after = ""
-    while page := store.branches(namespace, "", after, _PAGE):
-        branches += page
-        numbers.update(n for branch in page for n in (branch.base, branch.head))
-        after = page[-1].name
-    after = ""
-    while checkpoints := store.checkpoints(namespace, "", after, _PAGE):
-        numbers.update(checkpoint.revision for checkpoint in checkpoints)
-        after = checkpoints[-1].name
+    numbers.update(n for branch in branches for n in (branch.base, branch.head))
+    numbers.update(c.revision for c in pages.checkpoints(store, namespace))
     return _Named(branches, numbers)
-
-
-def _namespaces(store: Store) -> Iterator[Namespace]:
-    after = ""
-    while page := store.namespaces("", after, _PAGE):
-        yield from (info.name for info in page)
-        after = page[-1].name
-
-
-def _numbers(store: Store, namespace: Namespace) -> Iterator[RevisionNumber]:
-    after = _FIRST
-    while page := store.numbers(namespace, after, _PAGE):
-        yield from page
-        after = page[-1]
 
 
 def _mark(store: Store, refs: Refs, objects: Objects) -> set[int]:
     """Mark all that the stored revisions refer to, in all namespaces."""
     marks: set[int] = set()
     walked: set[Digest] = set()
-    for namespace in _namespaces(store):
-        for number in _numbers(store, namespace):
+    for namespace, _ in pages.namespaces(store):
+        for number in pages.numbers(store, namespace):
             revision = refs.revision(namespace, number)
             if revision is not None:
                 walked |= _mark_trees(objects, revision, walked, marks)

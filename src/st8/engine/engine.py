@@ -17,6 +17,7 @@ from st8.core.ids import (
 )
 from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
+from st8.engine.claim import check_whole
 from st8.engine.collect import collect
 from st8.engine.commit import Committer
 from st8.engine.history import (
@@ -91,7 +92,11 @@ class Engine:
             store: Where everything lives.
             clock: Dates revisions and checkpoints.
             cache_bytes: Memory for nodes and contents.
+
+        Raises:
+            StorageFailed: The store is half a copy of another one; it stays open.
         """
+        check_whole(store)
         self._store = store
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)

@@ -16,7 +16,7 @@ from st8.core.ids import (
     RevisionNumber,
     digest_prefix,
 )
-from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
@@ -150,6 +150,15 @@ class MemoryStore:
         """See :class:`~st8.core.ports.Store`."""
         self._check_open()
         return self._answers.get((namespace, key))
+
+    def answers(
+        self, after: tuple[str, str], limit: int
+    ) -> Sequence[tuple[AnswerAt, Answer]]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            found = [(at, a) for at, a in self._answers.items() if at > after]
+        return sorted(found, key=lambda item: item[0])[:limit]
 
     def commit(self, batch: Batch) -> CommitTimes:
         """See :class:`~st8.core.ports.Store`."""

@@ -2,72 +2,90 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from st8.core.errors import InvalidValue, StorageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator
 
     from st8.core.ports import Store
 
-__all__ = ["check_url", "open_store"]
+__all__ = ["open_store", "place_of"]
+
+_POSTGRES: Final = ("postgresql", "postgres")
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, make: bool = True) -> Store:
     """Return the store at ``url``, opened.
 
     ``memory:`` is gone when the process ends; ``sqlite:DIRECTORY`` is the embedded
     store in a state directory, which is made if it is not there;
-    ``postgresql://HOST/DATABASE`` is a store that many daemons share.
+    ``postgresql://HOST/DATABASE`` is a store that many daemons share. With ``make``
+    false, one that is not there is not made.
 
     Raises:
         InvalidValue: The URL names no store that st8 knows.
         St8Error: The store can't be opened; see the stores.
     """
-    return _opener(url)()
-
-
-def check_url(url: str) -> None:
-    """Return if ``url`` can be that of a store; opens and asks nothing.
-
-    Raises:
-        InvalidValue: It can't.
-        StorageFailed: What such a store needs is not installed.
-    """
-    _opener(url)
-
-
-def _opener(url: str) -> Callable[[], Store]:
-    """Return what opens the store at ``url``; see :func:`check_url`."""
     scheme, _, rest = url.partition(":")
     if scheme == "memory":
         from st8.store.memory import MemoryStore  # noqa: PLC0415 - only when asked for
 
-        return MemoryStore
+        return MemoryStore()
     if scheme == "sqlite" and rest:
         from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - only when asked for
 
-        return partial(SqliteStore, Path(rest))
-    if scheme in ("postgresql", "postgres"):
-        return _postgres_opener(url)
+        return SqliteStore(Path(rest), make=make)
+    if scheme in _POSTGRES:
+        return _open_postgres(url, make=make)
+    raise _unknown(url)
+
+
+def place_of(url: str) -> str:
+    """Return where the store at ``url`` is, for people: absolute, without a password.
+
+    Raises:
+        InvalidValue: The URL names no store that st8 knows.
+        StorageFailed: What it takes to read it is not installed.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
+        return "memory:"
+    if scheme == "sqlite" and rest:
+        return f"sqlite:{Path(rest).resolve()}"
+    if scheme in _POSTGRES:
+        with _psycopg_needed():
+            from st8.store.postgres.address import (  # noqa: PLC0415 - only when asked
+                read_address,
+            )
+        address = read_address(url)
+        return f"{address.place}, schema {address.schema}"
+    raise _unknown(url)
+
+
+def _unknown(url: str) -> InvalidValue:
     # What is cut wrongly may show a password.
     shown = "the URL" if "@" in url else repr(url)
-    raise InvalidValue(
+    return InvalidValue(
         "store",
         f"{shown} is not a store; write sqlite:DIRECTORY, "
         "postgresql://USER@HOST/DATABASE or memory:",
     )
 
 
-def _postgres_opener(url: str) -> Callable[[], Store]:
+def _open_postgres(url: str, *, make: bool) -> Store:
+    with _psycopg_needed():
+        from st8.store.postgres import PostgresStore  # noqa: PLC0415 - only when asked
+    return PostgresStore(url, make=make)
+
+
+@contextmanager
+def _psycopg_needed() -> Generator[None]:
     try:
-        from st8.store.postgres import (  # noqa: PLC0415 - only when asked for
-            PostgresStore,
-            read_address,
-        )
+        yield
     except ImportError as error:
         if (error.name or "psycopg").partition(".")[0] != "psycopg":
             raise
@@ -75,5 +93,3 @@ def _postgres_opener(url: str) -> Callable[[], Store]:
             "a store in PostgreSQL needs psycopg, which is not installed; install it "
             "with pip install 'st8[postgres]'"
         ) from None
-    read_address(url)
-    return partial(PostgresStore, url)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from st8.core.errors import Corrupt
 from st8.core.ids import digest_prefix
+from st8.core.ports import Answer, AnswerAt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BRANCH", "CHECKPOINT", "seal", "unsealed"]
+__all__ = ["BRANCH", "CHECKPOINT", "answer_at", "seal", "unsealed"]
 
 BRANCH = (str, int, int, int, bytes)
 CHECKPOINT = (str, int, bytes, str, str, str, int)
@@ -50,3 +51,16 @@ def unsealed(row: Sequence[Any], owner: str, *types: type) -> Sequence[Any]:
     if tuple(map(type, values)) != types or seal(owner, *values) != row[-1]:
         raise Corrupt(f"a row of the store, of {owner!r}, does not match its seal")
     return values
+
+
+def answer_at(row: Sequence[Any]) -> tuple[AnswerAt, Answer]:
+    """Return the answer of a row that its namespace stands before.
+
+    Raises:
+        Corrupt: See :func:`unsealed`.
+    """
+    namespace, *sealed = row
+    key, request, revision, noop, expires_ns = unsealed(
+        sealed, namespace, str, bytes, int, int, int
+    )
+    return (namespace, key), Answer(request, revision, bool(noop), expires_ns)

@@ -37,12 +37,12 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock
-from st8.store.rows import BRANCH, CHECKPOINT, seal, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, seal, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Container, Generator, Iterable, Mapping, Sequence
@@ -66,6 +66,10 @@ _FIRST_SURROGATE: Final = 0xD800
 _LAST_SURROGATE: Final = 0xDFFF
 
 _NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
+_ANSWERS: Final = (
+    "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
+    "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
+)
 
 
 @final
@@ -74,11 +78,14 @@ class SqliteStore:
 
     exclusive: bool = True
 
-    def __init__(self, directory: Path, *, vfs: str | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, make: bool = True, vfs: str | None = None
+    ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
         Args:
             directory: The state directory.
+            make: Make them; if false, they must be there.
             vfs: The apsw VFS to go through; None is the system's.
 
         Raises:
@@ -94,6 +101,8 @@ class SqliteStore:
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
         self._closed = False
+        if not make and not self._path.exists():
+            raise StorageFailed(f"there is no store in {directory}")
         changed = _make_directory(directory)
         self._lock = DirectoryLock(directory)
         try:
@@ -258,10 +267,25 @@ class SqliteStore:
         )
         if row is None:
             return None
-        _, request, revision, noop, expires_ns = unsealed(
-            row, namespace, str, bytes, int, int, int
+        return answer_at((namespace, *row))[1]
+
+    def answers(
+        self, after: tuple[str, str], limit: int
+    ) -> Sequence[tuple[AnswerAt, Answer]]:
+        """See :class:`~st8.core.ports.Store`."""
+        # Two statements, each of which walks an index from where it begins.
+        rows = self._rows(
+            f"{_ANSWERS} WHERE n.name = ? AND a.key > ? ORDER BY a.key LIMIT ?",
+            *after,
+            limit,
         )
-        return Answer(request, revision, bool(noop), expires_ns)
+        if len(rows) < limit:
+            rows += self._rows(
+                f"{_ANSWERS} WHERE n.name > ? ORDER BY n.name, a.key LIMIT ?",
+                after[0],
+                limit - len(rows),
+            )
+        return [answer_at(row) for row in rows]
 
     # --- writes --------------------------------------------------------------
 

@@ -100,6 +100,7 @@ class StoreContract(NamesContract, CollectionContract):
         assert {} == store.revisions(A, [N(0), N(1)])
         assert [] == list(store.numbers(A, N(0), 10))
         assert store.answer(A, KEY) is None
+        assert [] == list(store.answers(("", ""), 10))
         assert {} == store.objects([digest_of(b"x")])
 
     def test_a_store_says_what_it_is(self, store: Store) -> None:

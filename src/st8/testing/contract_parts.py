@@ -31,6 +31,7 @@ from st8.testing.batches import (
     N,
     answer_of,
     dump,
+    empty_batch,
     epoch_of,
     full_batch,
     key_of,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from st8.core.ports import Store
+    from st8.core.ports import Answer, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["CollectionContract", "NamesContract"]
@@ -251,6 +252,36 @@ class CollectionContract(_OpensStores):
         assert answer_of(3) == store.answer(A, IdempotencyKey("other"))
         remember(store, 1, {KEY: answer_of(4)})
         assert answer_of(4) == store.answer(A, KEY)
+
+    def test_answers_are_listed_in_order(self, store: Store) -> None:
+        """Pages of answers go through all of them, by the bytes of namespace and key.
+
+        Expired ones are there too, and those of a namespace without revisions.
+        """
+        at = [
+            ("a", "k"),
+            ("a", "k2"),
+            ("a/b", "K"),
+            ("a/b", "k"),
+            ("b", "~"),
+            ("é", "!"),
+        ]
+        expected = [(pair, answer_of(n, n)) for n, pair in enumerate(at)]
+        batch = empty_batch(store)
+        for (namespace, key), answer in reversed(expected):
+            batch.namespaces[Namespace(namespace)] = (N(0), N(0))
+            batch.answers[Namespace(namespace), IdempotencyKey(key)] = answer
+        store.commit(batch)
+
+        assert [] == list(store.namespaces("", "", 10))
+        for limit in (1, 2, 5, 6, 7):
+            found: list[tuple[tuple[str, str], Answer]] = []
+            while page := store.answers(found[-1][0] if found else ("", ""), limit):
+                assert len(page) <= limit
+                found += page
+            assert expected == found
+        assert expected[2:] == list(store.answers(("a", "k3"), 10))
+        assert expected[4:] == list(store.answers(("a/c", ""), 10))
 
     def test_answers_are_kept_until_they_expire(self, store: Store) -> None:
         """No answer is forgotten before its time, whatever is committed."""

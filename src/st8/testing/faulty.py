@@ -21,7 +21,15 @@ if TYPE_CHECKING:
         Namespace,
         RevisionNumber,
     )
-    from st8.core.ports import Answer, Batch, CommitTimes, Heard, NamespaceState, Store
+    from st8.core.ports import (
+        Answer,
+        AnswerAt,
+        Batch,
+        CommitTimes,
+        Heard,
+        NamespaceState,
+        Store,
+    )
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["FaultyStore", "Gate"]
@@ -238,6 +246,15 @@ class FaultyStore:
         self._enter("answer")
         found = self._store.answer(namespace, key)
         self._leave("answer")
+        return found
+
+    def answers(
+        self, after: tuple[str, str], limit: int
+    ) -> Sequence[tuple[AnswerAt, Answer]]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("answers")
+        found = self._store.answers(after, limit)
+        self._leave("answers")
         return found
 
     def commit(self, batch: Batch) -> CommitTimes:

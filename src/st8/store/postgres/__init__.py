@@ -3,7 +3,6 @@
 :mod:`~st8.store.postgres.store` is the store, the other modules its parts.
 """
 
-from st8.store.postgres.address import read_address
 from st8.store.postgres.store import PostgresStore
 
-__all__ = ["PostgresStore", "read_address"]
+__all__ = ["PostgresStore"]

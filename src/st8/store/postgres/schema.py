@@ -118,16 +118,22 @@ def lock_key(purpose: str, schema: str) -> int:
     return _LOCKS << 32 | zlib.crc32(f"{purpose} {schema}".encode())
 
 
-def prepare(session: Session, address: Address) -> None:
+def prepare(session: Session, address: Address, *, make: bool = True) -> None:
     """Make the tables where there are none; of daemons that start at once, one does.
 
     Raises:
         NewerFormat: A newer st8 has made them; nothing was changed.
-        StorageFailed: The schema is of another program; nothing was changed.
+        StorageFailed: The schema is of another program, or there is none and ``make``
+            is false; nothing was changed.
         psycopg.Error: It can't be done.
     """
     if _is_there(session, address):
         return
+    if not make:
+        raise StorageFailed(
+            f"{address.place} has no st8 store in schema {address.schema}; write "
+            "another one with ?schema=NAME"
+        )
     with session.connection.transaction():
         # Again: behind a pooler that lends another session to each transaction, what
         # was set before is lost, and the tables would come to be in another schema.

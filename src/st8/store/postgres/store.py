@@ -26,7 +26,7 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Answer, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store.codec import pack, unpack
 from st8.store.postgres import failures, schema
@@ -36,7 +36,7 @@ from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
 from st8.store.postgres.values import Bigints, Binaries, Texts
-from st8.store.rows import BRANCH, CHECKPOINT, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -97,6 +97,11 @@ _ANSWER: Final = (
     b"SELECT key, request, revision, noop, expires_ns, seal FROM answers "
     b"WHERE namespace = $1::text AND key = $2::text"
 )
+_ANSWERS: Final = (
+    b"SELECT namespace, key, request, revision, noop, expires_ns, seal FROM answers "
+    b"WHERE (namespace, key) > ($1::text, $2::text) "
+    b"ORDER BY namespace, key LIMIT $3::bigint"
+)
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
 DELETE FROM revisions r USING unnest($1::text[], $2::bigint[]) AS g (namespace, number)
@@ -125,12 +130,13 @@ class PostgresStore:
 
     exclusive: bool = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, make: bool = True) -> None:
         """Open the store at ``url``, making its tables if they are not there.
 
         Args:
             url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
                 that libpq knows, and with ``schema`` if it shall not be ``st8``.
+            make: Make them; if false, they must be there.
 
         Raises:
             InvalidValue: The URL can't be read.
@@ -143,7 +149,7 @@ class PostgresStore:
         self._announcements = Announcements(self._connections, self._address.schema)
         try:
             with self._connections.use() as session:
-                schema.prepare(session, self._address)
+                schema.prepare(session, self._address, make=make)
                 number = session.connection.info.server_version
                 fsync = session.rows(_FSYNC)[0][0]
         except psycopg.Error as error:
@@ -250,12 +256,13 @@ class PostgresStore:
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""
         rows = self._rows(_ANSWER, namespace, key)
-        if not rows:
-            return None
-        _, request, revision, noop, expires_ns = unsealed(
-            rows[0], namespace, str, bytes, int, int, int
-        )
-        return Answer(request, revision, bool(noop), expires_ns)
+        return answer_at((namespace, *rows[0]))[1] if rows else None
+
+    def answers(
+        self, after: tuple[str, str], limit: int
+    ) -> Sequence[tuple[AnswerAt, Answer]]:
+        """See :class:`~st8.core.ports.Store`."""
+        return [answer_at(row) for row in self._rows(_ANSWERS, *after, limit)]
 
     # --- writes --------------------------------------------------------------
 
