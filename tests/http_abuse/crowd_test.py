@@ -6,12 +6,10 @@ import contextlib
 import dataclasses
 import time
 
-from tests.http_abuse.raw import HOST, QUICK, Echo, Served, served
+from tests.http_abuse.raw import CALM, HOST, Echo, Served, served
 
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
-FEW = dataclasses.replace(
-    QUICK, connections_max=16, header_timeout_s=5.0, idle_timeout_s=5.0
-)
+FEW = dataclasses.replace(CALM, connections_max=16)
 
 
 def test_connection_too_many() -> None:
@@ -41,7 +39,7 @@ def test_room_again() -> None:
                 wire.send(GET)
                 wire.answer()
             assert 503 == server.ask(GET).status
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while server.server.connections:
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -61,7 +59,7 @@ def test_crowd_that_does_not_go_away() -> None:
 
 def test_bodies_that_are_too_many() -> None:
     """All bodies together have a limit; the one beyond is told so, and its room free."""
-    settings = dataclasses.replace(QUICK, bodies_bytes_max=1_000_000)
+    settings = dataclasses.replace(CALM, bodies_bytes_max=1_000_000)
     half = b"x" * 600_000
     post = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 600001\r\n\r\n" + half
     with served(Echo(), settings) as server:
@@ -83,7 +81,7 @@ def test_bodies_that_are_too_many() -> None:
 
 def wait_until_held(server: Served, count: int) -> None:
     """Return once the server holds ``count`` bytes of bodies."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.server.shared.held_bytes != count:
         assert time.monotonic() < deadline
         time.sleep(0.01)

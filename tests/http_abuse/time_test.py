@@ -18,14 +18,14 @@ GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 POST = b"POST / HTTP/1.1\r\n" + HOST
 # Where a test claims that nothing is cut, it must hold on a busy machine too.
 PATIENT = dataclasses.replace(
-    QUICK, read_timeout_s=20.0, write_timeout_s=1.5, idle_timeout_s=2.0
+    QUICK, read_timeout_s=30.0, write_timeout_s=4.0, idle_timeout_s=5.0
 )
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Served]:
-    """One server for all rows."""
-    with served(Echo()) as running:
+    """One server for all that may be cut at any time."""
+    with served(Echo(), QUICK) as running:
         yield running
 
 
@@ -108,7 +108,7 @@ def test_idle_connection() -> None:
 
 def test_body_that_stops() -> None:
     """A body that stops in the middle is slower than the least speed."""
-    with served(Echo()) as server:
+    with served(Echo(), QUICK) as server:
         with server.wire() as wire:
             wire.send(POST + b"Content-Length: 100000\r\n\r\n" + b"x" * 100)
 
@@ -142,20 +142,20 @@ def test_body_fast_enough_but_too_long() -> None:
 def test_body_that_takes_a_while() -> None:
     """A body of several pieces at more than 1 KiB a second is taken."""
     with served(Echo(), PATIENT) as server, server.wire() as wire:
-        wire.send(POST + b"Content-Length: 10000\r\n\r\n")
-        for _ in range(10):
-            wire.send(b"x" * 1000)
-            time.sleep(0.08)
+        wire.send(POST + b"Content-Length: 100000\r\n\r\n" + b"x" * 10_000)
+        for _ in range(9):
+            time.sleep(0.1)
+            wire.send(b"x" * 10_000)
         answer = wire.answer()
 
     assert answer is not None
-    assert b"POST / 10000 host,content-length\n" == answer.body
+    assert b"POST / 100000 host,content-length\n" == answer.body
 
 
-def test_the_apps_time_is_not_the_clients(server: Served) -> None:
+def test_the_apps_time_is_not_the_clients() -> None:
     """A request that the app is slow to answer, or to read, is not timed out."""
-    server.app.go.clear()
-    with server.wire() as wire:
+    settings = dataclasses.replace(QUICK, read_timeout_s=30.0)
+    with served(Echo(), settings) as server, server.wire() as wire:
         wire.send(POST[:5] + b"/slow" + POST[6:] + b"Content-Length: 200000\r\n\r\n")
         wire.send(b"x" * 100_000)
         time.sleep(QUICK.header_timeout_s + QUICK.body_grace_s + QUICK.idle_timeout_s)
@@ -167,11 +167,11 @@ def test_the_apps_time_is_not_the_clients(server: Served) -> None:
     assert b"POST /slow 200000 host,content-length\n" == answer.body
 
 
-def test_answer_that_is_not_read(server: Served) -> None:
+def test_answer_that_is_not_read() -> None:
     """A client that does not read its answer is cut, and the app let go."""
-    with server.wire(receive_bytes=4096) as wire:
+    with served(Echo(), QUICK) as server, server.wire(receive_bytes=4096) as wire:
         wire.send(b"GET /big HTTP/1.1\r\n" + HOST + b"\r\n")
-        wait_until(lambda: server.server.requests_in_flight == 1)
+        wait_until(lambda: server.app.requests == ["GET /big"])
         wait_until(lambda: server.server.requests_in_flight == 0)
 
         with pytest.raises((ConnectionError, ValueError)):
@@ -195,10 +195,12 @@ def test_answer_that_is_read_slowly() -> None:
 
 def test_thousand_slow_clients() -> None:
     """A thousand dripping connections are cut, and others served meanwhile."""
-    with served(Echo()) as server, contextlib.ExitStack() as stack:
-        slow = [stack.enter_context(server.wire()) for _ in range(1000)]
-        for wire in slow:
-            wire.send(GET[:20])
+    settings = dataclasses.replace(QUICK, header_timeout_s=3.0)
+    with served(Echo(), settings) as server, contextlib.ExitStack() as stack:
+        slow: list[Wire] = []
+        for _ in range(1000):
+            slow.append(stack.enter_context(server.wire()))
+            slow[-1].send(GET[:20])  # at once: who is silent is told nothing
         answers = [server.ask(GET).status for _ in range(20)]
 
         assert [200] * 20 == answers
@@ -209,9 +211,9 @@ def test_thousand_slow_clients() -> None:
 
 
 def wait_until(condition: object) -> None:
-    """Return once ``condition`` is true; fail after ten seconds."""
+    """Return once ``condition`` is true; fail after a minute."""
     assert callable(condition)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
