@@ -188,6 +188,12 @@ CONNECTIONS = Limit(
     16_384,
     "Open connections of one daemon; each costs about 20 KB.",
 )
+WORKERS = Limit(
+    "workers_max",
+    64,
+    "Processes of one daemon: more than the processors of most machines, and commits "
+    "take turns however many they are.",
+)
 
 ALL: tuple[Limit, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, Limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from st8.core.ports import Store
 
-__all__ = ["check_url", "open_store"]
+__all__ = ["Sharing", "check_url", "open_store"]
 
 
 def open_store(url: str) -> Store:
@@ -28,6 +29,49 @@ def open_store(url: str) -> Store:
         St8Error: The store can't be opened; see the stores.
     """
     return _opener(url)()
+
+
+class Sharing:
+    """A store that several processes of one machine are to share.
+
+    Make it in the process that forks them, open it in each of them by its number, and
+    close it in the first when all have ended.
+    """
+
+    def __init__(self, url: str, number: int) -> None:
+        """Prepare the store at ``url`` for processes 0 … ``number`` - 1.
+
+        The embedded one needs somebody to hold its directory, and what its processes
+        have in common; what has a server of its own needs nothing.
+
+        Raises:
+            InvalidValue: The URL names no store that st8 knows, or one that can't be
+                shared.
+            St8Error: It can't be had; see the stores.
+        """
+        scheme, _, rest = url.partition(":")
+        if scheme == "memory":
+            raise InvalidValue("store", "memory: can't be shared by several processes")
+        self._resources = ExitStack()
+        if scheme == "sqlite":
+            from st8.store.peers import Peers  # noqa: PLC0415 - only when asked for
+            from st8.store.sqlite import (  # noqa: PLC0415 - see above
+                SqliteStore,
+                hold_directory,
+            )
+
+            peers = self._resources.enter_context(closing(Peers(number)))
+            self._resources.enter_context(closing(hold_directory(Path(rest))))
+            self.open: Callable[[int], Store] = lambda process: SqliteStore(
+                Path(rest), peer=peers.peer(process)
+            )
+        else:
+            opener = _opener(url)
+            self.open = lambda _: opener()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._resources.close()
 
 
 def check_url(url: str) -> None:
