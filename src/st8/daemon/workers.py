@@ -281,6 +281,11 @@ class _Leader:
 
     def _on_report(self, worker: _Worker, word: str, *facts: str) -> None:
         if word == "ready":
+            if not worker.has_served:
+                _log.info(
+                    "a worker is ready",
+                    extra={"worker": worker.number, "pid": worker.process},
+                )
             worker.ready = worker.has_served = True
             self._served.add(worker.number)
             if worker.reload_due:
@@ -343,7 +348,7 @@ class _Leader:
         ending = {"signal": _name(code)} if code < 0 else {"exit_code": str(code)}
         _log.error(
             "a worker has ended; another one takes its place",
-            extra={"worker": worker.number, "process": worker.process, **ending},
+            extra={"worker": worker.number, "pid": worker.process, **ending},
         )
 
     def _stop(self) -> None:
