@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,11 +90,12 @@ def _run(settings: Settings, reread: Callable[[], Settings]) -> int:
         )
 
         return serve_with_workers(settings, reread)
-    lead = Lead(Notifier(settings.systemd.notify_socket))
+
+    def lead(_store_name: str, _kind: str) -> Lead:
+        return Lead(Notifier(settings.systemd.notify_socket))
+
     place = Place(
-        bind=lambda stack: bind_all(settings, stack),
-        open_store=lambda: open_store(settings.store_url),
-        lead=lambda _store, _gate: lead,
+        partial(bind_all, settings), partial(open_store, settings.store_url), lead
     )
     serve(settings, reread, place)
     _log.info("st8d stopped")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from st8.config import Settings
     from st8.core.ports import Store
     from st8.daemon.running import Lead
+    from st8.http.board import Board
 
 __all__ = ["Place", "serve", "warnings_of"]
 
@@ -47,12 +48,14 @@ class Place(NamedTuple):
         lead: Returns who leads the process, which hears of a store by its name and
             of the kind of its gate.
         worker: Its number, if there are several.
+        board: Where these put up what they count.
     """
 
     bind: Callable[[contextlib.ExitStack], list[socket.socket]]
     open_store: Callable[[], Store]
     lead: Callable[[str, str], Lead]
     worker: int | None = None
+    board: Board | None = None
 
 
 def serve(settings: Settings, reread: Callable[[], Settings], place: Place) -> None:
@@ -79,6 +82,8 @@ def serve(settings: Settings, reread: Callable[[], Settings], place: Place) -> N
         stack.callback(engine.close)
         app = make_app(engine, authoriser=gate, audit=audit)
         stack.callback(app.close)
+        if place.worker is not None and place.board is not None:
+            app.service.metrics.join(place.board, place.worker)
         guards = make_guards(settings)
         server = make_server(app, listeners, guards, tls=tls, access=access)
         parts = Reloadable(reread, gate, server, audit, redactor)

@@ -29,6 +29,7 @@ from st8.daemon.parts import bind_all, make_tls, start_logs
 from st8.daemon.reloading import mended
 from st8.daemon.running import CLOSE_GRACE_S, Lead, announce
 from st8.daemon.serving import Place, serve
+from st8.http.board import Board
 from st8.http.logs import Redactor
 from st8.http.sockets import address_of
 from st8.store.open import Sharing
@@ -64,19 +65,18 @@ def serve_with_workers(settings: Settings, reread: Callable[[], Settings]) -> in
         sharing = stack.enter_context(
             contextlib.closing(Sharing(settings.store_url, settings.workers))
         )
+        board = Board(settings.workers)
 
         def work(number: int, reports: int, lifeline: int, *, anew: bool) -> None:
+            def bind(_: contextlib.ExitStack) -> list[socket.socket]:
+                return listeners
+
+            def lead(store_name: str, kind: str) -> Lead:
+                return Lead(_Reporter(reports, store_name, kind), lifeline)
+
             mine = mended(settings, reread()) if anew else settings
-            serve(
-                mine,
-                reread,
-                Place(
-                    bind=lambda _: listeners,
-                    open_store=lambda: sharing.open(number - 1),
-                    lead=lambda *facts: Lead(_Reporter(reports, *facts), lifeline),
-                    worker=number,
-                ),
-            )
+            place = Place(bind, lambda: sharing.open(number - 1), lead, number, board)
+            serve(mine, reread, place)
 
         code = _Leader(settings, listeners, work).run()
     if not code:
