@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
+import time
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Scope
 
+PATIENCE_S: Final = 60
 TWO: Final = ("--workers", "2")
 ONE_TOKEN: Final = "a-token-of-before"
 OTHER_TOKEN: Final = "a-token-of-after"
@@ -58,6 +62,14 @@ def settled(state: Path, history: History) -> list[str]:
     with closing(engine):
         wrong = history.settle(engine)
     return wrong + [str(finding) for finding in history.findings()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once ``condition`` holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def work_of(
@@ -280,3 +292,51 @@ def test_the_audit_log_has_every_record(state: Path, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert 100 == len(lines)
     assert {"allowed"} == {line["outcome"] for line in lines}
+
+
+def test_metrics_are_the_sum(daemon: Daemon, both: list[Connected]) -> None:
+    """Whichever worker is asked tells of all, also of one that was killed since."""
+    for number in range(6):
+        apply(cast("Engine", both[number % 2]), {"n": str(number)})
+
+    def commits() -> float:
+        text = daemon.get("/metrics").decode()
+        assert {"1", "2"} == set(
+            re.findall(r'^process_cpu_seconds_total{worker="(\d)"}', text, re.MULTILINE)
+        )
+        [found] = re.findall(r"^st8_store_commits_total (\S+)$", text, re.MULTILINE)
+        return float(found)
+
+    wait_until(lambda: commits() == 6)
+    os.kill(processes(daemon)[1], signal.SIGKILL)
+    daemon.wait_for("a worker is ready", 3)
+    for one in one_of_each(daemon):
+        with one:
+            apply(cast("Engine", one), {"n": f"of {one.worker()}"})
+            assert commits() >= 6
+
+    wait_until(lambda: commits() == 8)
+
+
+def test_two_collect_while_both_write(
+    daemon: Daemon, both: list[Connected], state: Path
+) -> None:
+    """Collections at two workers among the writes of both take nothing that is kept."""
+    history = History()
+
+    def collect(client: Connected) -> None:
+        for _ in range(5):
+            assert 200 == client.call("POST", "/v1/gc", {"keep": 1000})[0]
+
+    with ExitStack() as stack:
+        collectors = [stack.enter_context(one) for one in one_of_each(daemon)]
+        run_all(
+            [
+                *work_of(history, both, [SCOPE]),
+                *(partial(collect, client) for client in collectors),
+            ]
+        )
+    assert 0 == daemon.stop()
+
+    assert (0, []) == (history.refused, history.lost)
+    assert [] == settled(state, history)

@@ -186,7 +186,7 @@ GC_KEEP = Limit(
 CONNECTIONS = Limit(
     "connections_max",
     16_384,
-    "Open connections of one daemon; each costs about 20 KB.",
+    "Open connections of one process; each costs about 20 KB.",
 )
 WORKERS = Limit(
     "workers_max",
