@@ -340,3 +340,41 @@ def test_two_collect_while_both_write(
 
     assert (0, []) == (history.refused, history.lost)
     assert [] == settled(state, history)
+
+
+def test_sockets_of_the_machine(state: Path, tmp_path: Path) -> None:
+    """Workers share a socket with a path, which outlives each and goes with st8d."""
+    path = tmp_path / "st8d.sock"
+    listen = f"unix:{path}"
+    with Daemon(state, *TWO, listen=listen) as daemon, Client(daemon.url) as client:
+        client.apply({"n": "1"})
+        for turn, worker in enumerate((1, 2)):
+            os.kill(processes(daemon)[worker], signal.SIGKILL)
+            daemon.wait_for("a worker is ready", 3 + turn)
+
+            assert path.exists()
+            assert "1" == client.get("n")
+        os.kill(processes(daemon)[1], signal.SIGTERM)
+        daemon.wait_for("a worker is ready", 5)
+        assert path.exists()
+        assert "1" == client.get("n")
+        assert 0 == daemon.stop()
+    assert not path.exists()
+
+
+def test_a_worker_that_cannot_start_again_is_tried_until_it_can(
+    state: Path, tmp_path: Path
+) -> None:
+    """Where files can't be right, those that run go on, and a new one waits for them."""
+    file = tmp_path / "token"
+    file.write_text(ONE_TOKEN)
+    file.chmod(0o600)
+    with Daemon(state, *TWO, "--token-file", str(file)) as daemon:
+        file.write_text("")
+        os.kill(processes(daemon)[2], signal.SIGKILL)
+        daemon.wait_for("a worker can't start: token-file", 2)
+        assert b"ok\n" == daemon.get("/readyz", token=ONE_TOKEN)
+        file.write_text(OTHER_TOKEN)
+        daemon.wait_for("a worker is ready", 3)
+
+        assert 0 == daemon.stop()

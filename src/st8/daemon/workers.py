@@ -18,8 +18,8 @@ import select
 import signal
 import sys
 import time
-import traceback
-from typing import TYPE_CHECKING, Final, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from st8.config import UsageError
 from st8.core.errors import St8Error
@@ -46,6 +46,8 @@ __all__ = ["serve_with_workers"]
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _APART_S: Final = 1.0
 """Between two starts of a worker at least."""
+_LOADED: Final = ("st8.http.app", "st8.http.server", "uvloop")
+"""What all workers need, and share if it is there before they are forked."""
 _KILL_GRACE_S: Final = 1.0
 """How much longer than a worker's own watchdog the leader waits for it."""
 _log = logging.getLogger("st8d")
@@ -66,6 +68,9 @@ def serve_with_workers(settings: Settings, reread: Callable[[], Settings]) -> in
             contextlib.closing(Sharing(settings.store_url, settings.workers))
         )
         board = Board(settings.workers)
+        for module in _LOADED:
+            with contextlib.suppress(ImportError):  # not everywhere
+                import_module(module)
 
         def work(number: int, reports: int, lifeline: int, *, anew: bool) -> None:
             def bind(_: contextlib.ExitStack) -> list[socket.socket]:
@@ -190,13 +195,10 @@ class _Leader:
         self._served: set[int] = set()
         self._announced = False
         self._reloading = False
+        self._stopping = False
         self._kill_at_s: float | None = None
         self._code = 0
         self._wake: tuple[int, int] = (-1, -1)
-
-    @property
-    def _stopping(self) -> bool:
-        return self._kill_at_s is not None
 
     def run(self) -> int:
         """Lead until all is over; return the exit code."""
@@ -222,36 +224,73 @@ class _Leader:
             return
         now_s = time.monotonic()
         for number in [n for n, due_s in self._due_s.items() if due_s <= now_s]:
-            del self._due_s[number]
-            self._start(number)
+            try:
+                self._start(number)
+            except OSError as error:
+                self._due_s[number] = now_s + _APART_S
+                _log.error("can't start a worker: %s", error.strerror)
+            else:
+                del self._due_s[number]
 
     def _start(self, number: int) -> None:
+        """Fork a worker.
+
+        Raises:
+            OSError: The system has no room for one.
+        """
         reports, tell = os.pipe()
         lifeline, hold = os.pipe()
         # What is there now is shared with the worker as long as nobody touches it.
         gc.collect()
         gc.freeze()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        process = os.fork()
-        if not process:
-            for end in (reports, hold, *self._wake):
-                os.close(end)
-            for worker in self._workers.values():
-                worker.close()
-            _be_a_worker(
-                lambda: self._work(number, tell, lifeline, anew=number in self._served),
-                before,
-            )
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(tell)
-        os.close(lifeline)
+        try:
+            process = os.fork()
+            if not process:
+                for end in (reports, hold, *self._wake):
+                    os.close(end)
+                for worker in self._workers.values():
+                    worker.close()
+                self._be_a_worker(number, tell, lifeline, before)
+        except OSError:
+            os.close(reports)
+            os.close(hold)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(tell)
+            os.close(lifeline)
         self._workers[number] = _Worker(number, process, reports, hold)
+
+    def _be_a_worker(
+        self, number: int, reports: int, lifeline: int, signals: Iterable[int]
+    ) -> NoReturn:
+        """Do the work in this process, which was just forked, and end it."""
+        code = 1
+        anew = number in self._served
+        try:
+            signal.set_wakeup_fd(-1)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+            self._work(number, reports, lifeline, anew=anew)
+            code = 0
+        except UsageError as error:
+            _complain(error.problems, log=anew)
+        except St8Error as error:
+            _complain([error.detail], log=anew)
+        except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
+            _log.exception("a worker met something unforeseen")
+        finally:
+            # What the leader still has to do is not this process's.
+            os._exit(code)
 
     # --- listening ----------------------------------------------------------------
 
     def _listen(self) -> None:
         """Wait for something to happen, and do what it takes."""
-        times = [*self._due_s.values()] if not self._stopping else [self._kill_at_s]
+        times = [self._kill_at_s] if self._stopping else self._due_s.values()
         due_s = min((at_s for at_s in times if at_s is not None), default=None)
         wait_s = None if due_s is None else max(0.0, due_s - time.monotonic())
         by_file = {worker.reports: worker for worker in self._workers.values()}
@@ -291,7 +330,7 @@ class _Leader:
             if worker.reload_due:
                 worker.reload()
             self._on_ready(*facts)
-        else:
+        elif self._announced:  # nobody waits for it sooner
             worker.alive = True
             serving = [each for each in self._workers.values() if each.has_served]
             if all(each.alive for each in serving):
@@ -353,6 +392,7 @@ class _Leader:
 
     def _stop(self) -> None:
         """Have the workers finish what they have."""
+        self._stopping = True
         self._notifier.stopping()
         for listener in self._listeners:
             listener.close()
@@ -362,36 +402,19 @@ class _Leader:
         self._kill_at_s = time.monotonic() + wait_s
 
     def _kill_all(self) -> None:
-        self._kill_at_s = float("inf")
+        self._kill_at_s = None
         for worker in self._workers.values():
             worker.kill()
 
 
-def _be_a_worker(work: Callable[[], None], signals: Iterable[int]) -> None:
-    """Do the work in this process, which was just forked, and end it."""
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        work()
-        code = 0
-    except UsageError as error:
-        _complain(error.problems)
-    except St8Error as error:
-        _complain([error.detail])
-    except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
-        traceback.print_exc()
-    finally:
-        # The rest of the leader's life is not this process's.
-        os._exit(code)
-
-
-def _complain(sentences: Iterable[str]) -> None:
-    sys.stderr.write("".join(f"st8d: {sentence}\n" for sentence in sentences))
-    sys.stderr.flush()
+def _complain(sentences: Iterable[str], *, log: bool) -> None:
+    """Say why a worker can't start; in the ``log``, once st8d has begun to serve."""
+    for sentence in sentences:
+        if log:
+            _log.error("a worker can't start: %s", sentence)
+        else:
+            sys.stderr.write(f"st8d: {sentence}\n")
+            sys.stderr.flush()
 
 
 def _noted(_number: int, _frame: FrameType | None) -> None:

@@ -115,6 +115,7 @@ class Sheet:
             if family.kind in _GROWING and family.name.startswith(ours)
         ]
         self._closing = threading.Event()
+        self._put()
         self._thread = threading.Thread(
             target=self._run, name="st8-metrics", daemon=True
         )
