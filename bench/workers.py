@@ -110,12 +110,20 @@ def measure(plan: Plan, folder: Path, report: Report) -> None:
         rows,
     )
     costs = [
-        (label, f"{one.cost_s(kind) * 1e6:.0f} µs", f"{two.cost_s(kind) * 1e6:.0f} µs")
+        (
+            label,
+            *(
+                f"{sum(each.cost_s(kind) for each in some) / len(some) * 1e6:.0f} µs"
+                for some in ([one], [two], apart)
+            ),
+        )
         for kind, label in _KINDS.items()
         if kind != "beside"
     ]
     report.add_table(
-        "Processor time of st8d for one of them", ("", "1 worker", "2 workers"), costs
+        "Processor time of st8d for one of them",
+        ("", "1 worker", "2 workers", "2 daemons apart"),
+        costs,
     )
     for kind in ("read", "304"):
         report.add_bar(

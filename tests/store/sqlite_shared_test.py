@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 from queue import Queue
 from typing import TYPE_CHECKING, Final
 
-import apsw
 import pytest
 
 from st8.core.errors import OutcomeUnknown, StateDirectoryInUse, StoreFenced
@@ -265,11 +264,33 @@ def test_moves_are_not_known_when_it_is_closed(shared: Shared) -> None:
     assert one.moves() is None
 
 
-def test_another_program_that_writes_is_noticed(shared: Shared, tmp_path: Path) -> None:
-    """Whoever commits to the file has moved something, whatever they go through."""
-    one, _ = shared.stores
-    before = one.moves()
-    with closing(apsw.Connection(str(tmp_path / "st8.db"))) as program:
-        program.execute("UPDATE collection SET epoch = epoch + 1").fetchall()
+def test_a_process_that_dies_in_a_commit_leaves_nothing_behind(shared: Shared) -> None:
+    """SQLite tells what has moved, until the next commit and after it."""
+    one, other = shared.stores
+    write(one)
+    shared.peers.peer(0).begin_to_move()  # and is gone
+    before = [store.moves() for store in shared.stores]
 
-    assert before != one.moves()
+    assert before == [store.moves() for store in shared.stores]
+    assert None not in before
+    for writer, reader in ((one, other), (other, one)):
+        since = reader.moves()
+        write(writer)
+        assert since != reader.moves()
+        assert reader.moves() == reader.moves()
+    assert shared.peers.peer(0).moves is not None
+
+
+def test_what_is_seen_in_a_commit_is_not_taken_for_what_comes_after(
+    shared: Shared,
+) -> None:
+    """Who asks while another one commits asks again when that has ended."""
+    one, other = shared.stores
+    peer = shared.peers.peer(0)
+    with one.turn():
+        peer.begin_to_move()
+        during = other.moves()
+        write(one)
+        peer.end_moving()
+
+    assert during != other.moves()

@@ -27,8 +27,9 @@ _MESSAGE_BYTES: Final = 32 * 1024
 """Longer ones say that any branch may have moved; a socket holds several of these."""
 _ANY: Final = b"null"
 _WAKE: Final = b""
-_FENCED_AT: Final = 0
-_MISSED_AT: Final = 1
+_FENCED_AT: Final = 8
+"""Behind the number of moves, which is read in one piece."""
+_MISSED_AT: Final = 9
 """Where the memory says that a process has missed something: a byte for each."""
 
 
@@ -42,7 +43,8 @@ class Peers:
 
     def __init__(self, number: int) -> None:
         """Make it for processes 0 … ``number`` - 1."""
-        self.memory = mmap.mmap(-1, _MISSED_AT + number)
+        self.memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self.moves = memoryview(self.memory)[:_FENCED_AT].cast("Q")
         self.pairs = [
             socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(number)
         ]
@@ -58,6 +60,7 @@ class Peers:
         for pair in self.pairs:
             for sock in pair:
                 sock.close()
+        self.moves.release()
         self.memory.close()
 
 
@@ -68,10 +71,28 @@ class Peer:
     def __init__(self, peers: Peers, number: int) -> None:
         """Be process ``number``."""
         self._memory = peers.memory
+        self._moves = peers.moves
         self._pairs = peers.pairs
         self._number = number
         self._closing = False
         self._ear: threading.Thread | None = None
+
+    @property
+    def moves(self) -> int | None:
+        """A number that no commit leaves as it was; None while there is one.
+
+        And after a process died in one, until the next.
+        """
+        number = self._moves[0]
+        return None if number & 1 else number
+
+    def begin_to_move(self) -> None:
+        """Note that a commit begins. One process at a time calls this."""
+        self._moves[0] |= 1
+
+    def end_moving(self) -> None:
+        """Note that it has ended, well or not."""
+        self._moves[0] = (self._moves[0] | 1) + 1
 
     @property
     def fenced(self) -> bool:

@@ -111,6 +111,7 @@ class SqliteStore:
         self._fenced: str | None = None
         self._closed = False
         self._counter: Connection | None = None
+        self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
         changed = _make_directory(directory)
         self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
@@ -130,17 +131,23 @@ class SqliteStore:
     def moves(self) -> int | None:
         """See :class:`~st8.core.ports.Store`.
 
-        SQLite counts, for a connection, the commits that others have made visible;
-        it looks at memory that all processes share, which costs two microseconds.
+        SQLite counts, for a connection, the commits that others have made visible.
+        It is asked again only when there has been one since, or is one now.
         """
-        if self._counter is None:
+        if self._peer is None or self._counter is None:
             return 0
+        began = self._peer.moves
+        asked, counted = self._counted
+        if began is not None and began == asked:
+            return counted
         try:
             with self._counter_lock:
                 rows = self._counter.execute("PRAGMA data_version").fetchall()
         except apsw.Error:
             return None
-        return int(rows[0][0])
+        counted = int(rows[0][0])
+        self._counted = (began, counted)
+        return counted
 
     def turn(self) -> AbstractContextManager[None]:
         """See :class:`~st8.core.ports.Store`.
@@ -501,12 +508,25 @@ class SqliteStore:
                 writer.execute("BEGIN IMMEDIATE")
                 yield writer
                 committing = True
-                writer.execute("COMMIT")
+                with self._moving():
+                    writer.execute("COMMIT")
             except apsw.Error as error:
                 raise self._failed(error, committing=committing) from None
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def _moving(self) -> Generator[None]:
+        """Have the others ask SQLite, while the block runs and once after it."""
+        if self._peer is None:
+            yield
+            return
+        self._peer.begin_to_move()
+        try:
+            yield
+        finally:
+            self._peer.end_moving()
 
     def _check_fence(self) -> None:
         """Return if writes may go on.
