@@ -216,19 +216,22 @@ class Refs:
                 self._remember_proof(revision)
 
     def committed(
-        self, branches: Mapping[_At, Branch | None], revisions: list[Revision]
+        self,
+        branches: Mapping[_At, Branch | None],
+        revisions: list[Revision],
+        moves: int | None,
     ) -> None:
-        """Learn what a commit has written."""
+        """Learn what a commit has written; ``moves`` is as in :class:`CommitTimes`."""
         with self._lock:
             self._moves += 1
             for revision in revisions:
                 self._remember_revision(revision)
                 self._remember_proof(revision)
-            if not self._store.exclusive:  # others may have written since
+            if moves is None:  # others may have written since
                 for at in branches:
                     self._branches.pop(at, None)
                 return
-            moves, now_s = self._store.moves(), time.monotonic()
+            now_s = time.monotonic()
             for revision in revisions:
                 self._remember_last(revision.scope.namespace, revision.number, moves)
             for at, branch in branches.items():
