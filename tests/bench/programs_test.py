@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cli, load, replay, scale, wrk
+from bench import cli, load, replay, scale, workers, wrk
 from bench import postgres as on_postgres
 from bench.measure import Report
 
@@ -85,6 +85,19 @@ def test_load_measures_every_server(tmp_path: Path) -> None:
     rates = report.parts[0].splitlines()[4:]
     assert 9 == len(rates)
     assert all(int(row.split("|")[2].replace(",", "")) > 0 for row in rates)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wrk.present(), reason="wrk makes the load")
+def test_workers_are_measured(tmp_path: Path) -> None:
+    """One worker, two, and two daemons apart all answer, and none refuses a request."""
+    report = Report("Workers")
+
+    workers.measure(workers.Plan(2, 2, 1, 1), tmp_path, report)
+
+    rates, costs = (part.splitlines()[4:] for part in report.parts)
+    assert (4, 3) == (len(rates), len(costs))
+    assert all(float(bar.actual) > 0 for bar in report.bars)
 
 
 def test_command_line_is_measured(

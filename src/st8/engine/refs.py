@@ -238,13 +238,19 @@ class Refs:
                 self._remember_branch(at, _Seen(branch, moves, now_s))
 
     def heard(self, branches: Collection[_At] | None) -> None:
-        """Forget branches that others have moved; None: all of them."""
+        """Forget branches that others have moved; None: all of them.
+
+        But for those that were read since, which the store can tell.
+        """
+        moves = self._store.moves()
         with self._lock:
             self._moves += 1
             if branches is None:
                 self._branches.clear()
             for at in branches or ():
-                self._branches.pop(at, None)
+                seen = self._branches.get(at)
+                if seen is not None and (moves is None or seen.moves != moves):
+                    del self._branches[at]
 
     def forget_refs(self) -> None:
         """Forget all that can move: how the last commit ended is not known."""
