@@ -42,7 +42,7 @@ def stream() -> Iterator[io.BytesIO]:
 
 def requests_of(daemon: Daemon, count: int) -> list[dict[str, Any]]:
     """Return the lines of requests once there are ``count``."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         lines = [e for e in daemon.events() if e["event"] == "request"]
         if len(lines) >= count:
@@ -115,7 +115,7 @@ def _on_terminal(state: Path, environment: dict[str, str]) -> str:
     with os.fdopen(ours, "rb") as terminal:
         line = terminal.readline().decode()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
     return line
 
 
@@ -129,7 +129,7 @@ def test_level(tmp_path: Path, level: str) -> None:
         [*command, f"--listen=127.0.0.1:{address[1]}", f"--state-dir={tmp_path / 's'}"],
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         with (
             contextlib.suppress(OSError),
@@ -141,7 +141,7 @@ def test_level(tmp_path: Path, level: str) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.terminate()
-    _, text = process.communicate(timeout=10)
+    _, text = process.communicate(timeout=60)
 
     assert (0, b"") == (process.returncode, text)
 

@@ -32,7 +32,7 @@ def run(
         env={**_PLAIN, **(environment or {})},
         stdin=subprocess.DEVNULL,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
 
@@ -75,7 +75,7 @@ class Daemon:
         self.url = ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        if not self._ready.wait(30) or not self.url:
+        if not self._ready.wait(120) or not self.url:
             self.process.kill()
             self.wait()
             raise AssertionError("st8d did not get ready:\n" + "".join(self.lines))
@@ -113,7 +113,7 @@ class Daemon:
         request = urllib.request.Request(self.url + path)  # noqa: S310 - our own
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             body: bytes = answer.read()
             return body
 
@@ -125,7 +125,7 @@ class Daemon:
 
     def wait_for(self, event: str, count: int = 1) -> list[dict[str, Any]]:
         """Return the log's events that begin so, once there are ``count``."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             found = [e for e in self.events() if e["event"].startswith(event)]
             if len(found) >= count:
@@ -139,7 +139,7 @@ class Daemon:
 
     def wait(self) -> int:
         """Return its exit code once it has ended."""
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         self._reader.join()
         return code
 

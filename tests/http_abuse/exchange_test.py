@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from st8.http.server import HttpServer
+from st8.http.sockets import listen
 from tests.http_abuse.raw import HOST, Echo, Served, served
 
 if TYPE_CHECKING:
@@ -247,6 +249,21 @@ def test_requests_that_outlast_the_server() -> None:
         of_write.problem["code"],
         of_write.problem["outcome"],
     )
+
+
+async def test_accepted_at_the_last_moment() -> None:
+    """Whoever the server has accepted when it stops is answered."""
+    listener = listen("127.0.0.1", 0)
+    server = HttpServer(Echo(), [listener])
+    await server.start()
+    with socket.create_connection(listener.getsockname(), 60) as client:
+        client.sendall(GET)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it is accepted, and no connection was made of it yet
+        assert await server.stop(30)
+        answer = client.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def wait_for_requests(server: Served, count: int) -> None:

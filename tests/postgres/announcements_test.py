@@ -87,13 +87,14 @@ def test_a_commit_is_there_before_it_is_heard_of(
 def test_commits_close_to_each_other_are_heard_together(
     store: PostgresStore, other: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What gathers between two announcements goes into one."""
-    monkeypatch.setattr(announcements, "_GAP_S", 1.0)
+    """What gathers between two announcements goes into one, at the latest at the end."""
+    monkeypatch.setattr(announcements, "_GAP_S", 600.0)
     ears = Ears(other)
     write(store)
     ears.next()
     write(store, B)
     write(store, Namespace("ü/x"))
+    store.close()
 
     assert [(B, MAIN), (Namespace("ü/x"), MAIN)] == ears.next()
 

@@ -142,18 +142,16 @@ def test_a_request_that_is_cut_is_made_whole_or_not_at_all(
 
 
 def test_a_connection_that_was_cut_while_idle_costs_nothing(
-    store: PostgresStore, postgres: PostgresServer
+    postgres: PostgresServer, schema: str
 ) -> None:
     """A store whose connections have all gone reads and commits as if they had not."""
-    ended = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE application_name = 'st8d' AND pid <> pg_backend_pid()"
-    )
-    for number in range(1, 6):
-        assert number == write(store)
-        postgres.run(ended)
-        assert branch_at(number) == store.branch(A, MAIN)
-        postgres.run(ended)
+    with closing(PostgresStore(postgres.url(schema))) as store:
+        store._announcements.close()
+        for number in range(1, 6):
+            assert number == write(store)
+            postgres.end_sessions()
+            assert branch_at(number) == store.branch(A, MAIN)
+            postgres.end_sessions()
 
 
 def test_a_read_is_tried_again_on_a_new_connection(

@@ -34,8 +34,9 @@ class CuttingProxy:
         self._spawn(self._accept)
 
     def cut_after(self, *, up: int | None = None, down: int | None = None) -> None:
-        """Cut once so many more bytes were passed to the server, or back; None never.
+        """Cut before more bytes than these pass to the server, or back; None never.
 
+        So what is no longer than that passes whole, and nobody wonders about its end.
         What was passed is counted from now.
         """
         with self._lock:
@@ -104,7 +105,7 @@ class CuttingProxy:
         """Return what of ``data`` may pass, and whether that was the last of it."""
         with self._lock:
             left = self._left[way]
-            if left is None or len(data) < left:
+            if left is None or len(data) <= left:
                 self.passed[way] += len(data)
                 if left is not None:
                     self._left[way] = left - len(data)

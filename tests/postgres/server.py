@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -28,6 +29,7 @@ __all__ = ["PASSWORD", "USER", "PostgresServer"]
 USER: Final = "st8"
 PASSWORD: Final = "a-secret:of/the@tests"
 _UNPRIVILEGED: Final = "nobody"
+_LOOK_AGAIN_S: Final = 0.01
 _ATTEMPTS: Final = 5
 """How often another port is tried, as another process may take one in between."""
 
@@ -162,6 +164,14 @@ class PostgresServer:
             for statement in statements:
                 cursor.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def end_sessions(self) -> None:
+        """End all sessions of st8d, as an administrator may; returns when they are."""
+        while self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'st8d'"
+        ):
+            time.sleep(_LOOK_AGAIN_S)
 
     @property
     def log(self) -> str:

@@ -119,12 +119,12 @@ class HttpServer:
             self._tls = before
             raise
         if self._stopped:
-            old = fresh
-        else:
-            old = self._servers[: len(secured)]
-            self._servers[: len(secured)] = fresh
-        for server in old:
-            server.close()
+            for server in fresh:
+                server.close()
+            return
+        old = self._servers[: len(secured)]
+        self._servers[: len(secured)] = fresh
+        await _close(old)
 
     async def _serve(self, listeners: list[socket.socket]) -> list[asyncio.Server]:
         """Accept on copies of ``listeners``; return what does, in their order."""
@@ -168,8 +168,7 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         self._stopped = True
-        for server in self._servers:
-            server.close()
+        await _close(self._servers)
         for listener in self._listeners:
             listener.close()
         # Whoever was accepted just now is among the connections then.
@@ -223,3 +222,16 @@ class HttpServer:
                 _log.exception("a connection could not be checked; it is cut")
                 connection.transport.abort()
         self._sweeper = loop.call_later(self.shared.settings.sweep_s, self._sweep, loop)
+
+
+async def _close(servers: list[asyncio.Server]) -> None:
+    """Accept nothing more on ``servers``, and lose nobody whom they have accepted.
+
+    asyncio accepts in one turn of the loop and makes the connection in the next; if
+    its server is closed in between, the connection is dropped, and its socket left to
+    the garbage collector. What waited for a timer runs after the connections that are
+    to be made in its turn, and before anybody else is accepted.
+    """
+    await asyncio.sleep(_STOP_POLL_S)
+    for server in servers:
+        server.close()
