@@ -46,6 +46,18 @@ def test_replay_compares_states_with_the_source(
     assert "Replay of 5 commits" in capsys.readouterr().out
 
 
+def test_replay_has_postgres_beside_sqlite(
+    history: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """A history goes through both stores, and comes out of both as it went in."""
+    report = Report("Replay")
+
+    replay.replay(list(replay.read_history(history)), tmp_path, 5, report, postgres)
+
+    [_, columns, *_] = [row for row in report.parts[0].splitlines() if row]
+    assert "|  | st8 over HTTP | st8 on PostgreSQL, over HTTP |" == columns
+
+
 def test_replay_stops_at_a_state_that_differs(history: Path, tmp_path: Path) -> None:
     """A single byte that differs from the source ends the replay with an error."""
     lines = list(replay.read_history(history))
@@ -71,6 +83,21 @@ def test_scale_measures_every_row(tmp_path: Path) -> None:
 
     headings = [part.partition("\n")[0].split()[1] for part in report.parts]
     assert ["By", "By", "The", "git", "Through"] == headings
+    assert all(bar.actual > 0 for bar in report.bars)
+
+
+@pytest.mark.slow
+def test_scale_has_postgres_beside_sqlite(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Every size has a figure in every row, in SQLite and in PostgreSQL."""
+    report = Report("Scaling")
+    plan = scale.Plan((10, 1_000), (0, 0), (), (0, 0), 1, 1)
+
+    scale.measure_beside(plan, tmp_path, postgres, report)
+
+    columns = "|  | 10 | 1,000 | PostgreSQL, 10 | PostgreSQL, 1,000 |"
+    assert [columns] * 2 == [part.splitlines()[2] for part in report.parts]
     assert all(bar.actual > 0 for bar in report.bars)
 
 
