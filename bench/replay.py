@@ -4,12 +4,14 @@ One line of the history is one revision, made over a keep-alive connection to a
 daemon of its own with the author and message of the original; then states are
 compared byte for byte with the source::
 
-    python bench/replay.py [HISTORY] [--limit N] [--checks N] [--folder DIRECTORY]
+    python bench/replay.py [HISTORY] [--limit N] [--checks N] [--postgres]
+        [--folder DIRECTORY]
 
 HISTORY is gzipped JSON lines: ``n``, ``time``, ``author``, ``message``, ``puts``
 (path → content) and ``deletes`` (paths). Git gets the same lines in the same chunks,
 in turns: by its plumbing with ``core.fsync=all``, which promises what st8 does, and
-by ``git add`` and ``git commit`` with the same setting, which is what people do.
+by ``git add`` and ``git commit`` with the same setting, which is what people do. With
+``--postgres`` a second daemon, on a PostgreSQL of its own, takes the place of git.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import json
 import statistics
 import sys
 import tempfile
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -42,6 +45,7 @@ from bench.measure import (
 )
 from st8.store.codec import pack
 from st8.testing.child import ChildDaemon, call
+from tests.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,8 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     lines = list(read_history(options.history, options.limit))
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        report = Report(f"Replay of {len(lines):,} commits of a real history")
-        replay(lines, Path(name), options.checks, report)
+        title = f"Replay of {len(lines):,} commits of a real history"
+        if options.postgres:
+            report = Report(f"{title}, on PostgreSQL beside SQLite")
+            with closing(PostgresServer()) as server:
+                replay(lines, Path(name), options.checks, report, server)
+        else:
+            report = Report(title)
+            replay(lines, Path(name), options.checks, report)
     report.print()
     return 0
 
@@ -84,6 +94,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "history", type=Path, nargs="?", help="gzipped JSON lines; none, no replay"
     )
     parser.add_argument("--limit", type=int, help="only so many commits")
+    parser.add_argument(
+        "--postgres", action="store_true", help="PostgreSQL in place of git"
+    )
     parser.add_argument("--checks", type=int, default=50, help="states to compare")
     parser.add_argument("--folder", type=Path, help="where the stores are made")
     return parser.parse_args(arguments)
@@ -112,14 +125,25 @@ def states_at(lines: Sequence[Line], numbers: set[int]) -> dict[int, State]:
     return found
 
 
-def replay(lines: list[Line], folder: Path, checks: int, report: Report) -> None:
-    """Replay ``lines`` everywhere, check the states, and add tables to ``report``."""
+def replay(
+    lines: list[Line],
+    folder: Path,
+    checks: int,
+    report: Report,
+    server: PostgresServer | None = None,
+) -> None:
+    """Replay ``lines`` everywhere, check the states, and add tables to ``report``.
+
+    Beside SQLite that is ``server`` if there is one, else git.
+    """
     chance = Random(_SEED)
     last = len(lines)
     numbers = {chance.randint(1, last) for _ in range(checks)}
     states = states_at(lines, numbers | {1, last // 2, last})
     ways: dict[str, St8 | _Repository] = {"st8 over HTTP": St8(folder / "st8")}
-    if git.present():
+    if server is not None:
+        ways["st8 on PostgreSQL, over HTTP"] = St8OnPostgres(server)
+    elif git.present():
         ways["git plumbing"] = _Repository(folder / "plumbing", porcelain=False)
         ways["git add, git commit"] = _Repository(folder / "porcelain", porcelain=True)
     times = _commit_in_turns(lines, ways)
@@ -131,7 +155,8 @@ def replay(lines: list[Line], folder: Path, checks: int, report: Report) -> None
     _add_tables(lines, times, sizes, reading, report)
     report.add_remark(
         f"Compared byte for byte with the source: the states of {len(states)} "
-        "revisions in st8, the last one among them, and the last one in git."
+        "revisions in st8, the last one among them"
+        + (", and the last one in git." if server is None else ", in both stores.")
     )
     for way in ways.values():
         way.close()
@@ -207,7 +232,11 @@ class St8:
     def __init__(self, folder: Path) -> None:
         """Start it on ``folder``."""
         self._folder = folder
-        self._daemon = ChildDaemon(folder)
+        self._start(f"sqlite:{folder}")
+
+    def _start(self, store: str) -> None:
+        self._store = store
+        self._daemon = ChildDaemon(None, "--store", store)
         self._connection = self._daemon.connect()
 
     def close(self) -> None:
@@ -238,10 +267,12 @@ class St8:
     def size(self) -> dict[str, int]:
         """Return the disk it takes once it is stopped; starts it again."""
         self.close()
-        size = disk_bytes(self._folder)
-        self._daemon = ChildDaemon(self._folder)
-        self._connection = self._daemon.connect()
+        size = self._bytes()
+        self._start(self._store)
         return {"": size}
+
+    def _bytes(self) -> int:
+        return disk_bytes(self._folder)
 
     def check(self, states: dict[int, State], last: int) -> None:
         """Compare states byte for byte, and the head."""
@@ -305,6 +336,24 @@ class St8:
         status, answer = call(self._connection, method, target, body)
         assert status == 200, answer
         return answer
+
+
+class St8OnPostgres(St8):
+    """A daemon with a store in PostgreSQL."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        """Start it on a schema of ``server`` that is its own."""
+        self._server = server
+        self._start(server.url("replay"))
+
+    def _bytes(self) -> int:
+        """Return what its tables and indexes take, without the server's log."""
+        [(size,)] = self._server.run(
+            "VACUUM",
+            "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class "
+            "WHERE relnamespace = 'replay'::regnamespace AND relkind = 'r'",
+        )
+        return int(size)
 
 
 class _Repository:

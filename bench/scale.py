@@ -4,11 +4,12 @@ Every row of DESIGN.md's table, in-process on the SQLite store with its fsync, a
 10 to 1,000,000 documents and after 100 to 100,000 revisions; git on the same
 documents beside it; and a few rows through HTTP::
 
-    python bench/scale.py [--quick] [--full] [--folder DIRECTORY]
+    python bench/scale.py [--quick] [--full | --postgres] [--folder DIRECTORY]
 
 All sizes are open at once and take turns, so the ratios between them are of one
 run. ``--quick`` stops at 10,000 documents and takes a minute; ``--full`` has git at
-1,000,000 documents too, which takes git long.
+1,000,000 documents too, which takes git long. ``--postgres`` has in place of git a
+PostgreSQL of its own beside SQLite, and stops at 100,000 documents.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import closing
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -37,6 +39,7 @@ from bench.measure import (
 )
 from bench.site import Site
 from st8.engine.requests import Selector
+from tests.postgres.server import PostgresServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,6 +48,8 @@ _HISTORY = 1_000
 """One-document revisions that every store gets after it is loaded."""
 _NESTED = 200
 """Branches made one from the other."""
+_BESIDE_MAX = 100_000
+"""Documents in the largest store in PostgreSQL."""
 
 
 class Plan(NamedTuple):
@@ -87,9 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if options.quick else USUAL
     if options.full:
         plan = plan._replace(git_sizes=plan.sizes)
-    report = Report("Scaling")
+    title = "Scaling on PostgreSQL beside SQLite" if options.postgres else "Scaling"
+    report = Report(title)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        measure(plan, Path(name), report)
+        if options.postgres:
+            with closing(PostgresServer()) as server:
+                measure_beside(plan, Path(name), server, report)
+        else:
+            measure(plan, Path(name), report)
     report.print()
     return 0
 
@@ -106,10 +116,50 @@ def measure(plan: Plan, folder: Path, report: Report) -> None:
     scale_http.measure(sites, plan.calls, plan.rounds, report)
 
 
+def measure_beside(
+    plan: Plan, folder: Path, server: PostgresServer, report: Report
+) -> None:
+    """Measure PostgreSQL beside SQLite at each size, and add it to ``report``."""
+    sizes = [size for size in plan.sizes if size <= _BESIDE_MAX]
+    loading: list[str] = []
+
+    def load(at: Path | str, size: int) -> Site:
+        say(f"loading {size:,} documents")
+        begun = time.perf_counter()
+        site = Site(at, size)
+        loading.append(show_s(time.perf_counter() - begun))
+        site.nest_branches(_NESTED)
+        site.commit_many(_HISTORY)
+        return site
+
+    sites = [load(folder / f"st8-{size}", size) for size in sizes]
+    sites += [load(server.url(f"scale_{size}"), size) for size in sizes]
+    # It plans by what it has counted, as it does soon on a server that is left alone.
+    server.run("ANALYZE")
+    times = _measure(_rows(plan.calls), sites, plan.rounds)
+    report.add_table(
+        f"By documents, after {_HISTORY + _NESTED:,} revisions",
+        ("", *(site.label for site in sites)),
+        [
+            ("load, 10,000 documents a revision", *loading),
+            *((label, *map(show_s, row)) for label, row in times.items()),
+        ],
+    )
+    on_postgres = {label: row[len(sizes) :] for label, row in times.items()}
+    _add_size_bars(on_postgres, sizes, report, "PostgreSQL, ")
+    for site in sites:
+        site.close()
+    scale_http.measure(sites, plan.calls, plan.rounds, report)
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how operations scale.")
     parser.add_argument("--quick", action="store_true", help="small sizes only")
-    parser.add_argument("--full", action="store_true", help="git at every size")
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument("--full", action="store_true", help="git at every size")
+    beside.add_argument(
+        "--postgres", action="store_true", help="PostgreSQL in place of git"
+    )
     parser.add_argument("--folder", type=Path, help="where the stores are made")
     return parser.parse_args(arguments)
 
@@ -145,22 +195,24 @@ def _measure_sizes(plan: Plan, folder: Path, report: Report) -> list[Site]:
 
 
 def _add_size_bars(
-    times: dict[str, list[float]], sizes: Sequence[int], report: Report
+    times: dict[str, list[float]], sizes: Sequence[int], report: Report, where: str = ""
 ) -> None:
     thousand = sizes.index(1_000)
     for label in (_ROLLBACK, _RESTORE, _BRANCH, _CHECKPOINT):
         row = times[label]
         report.add_bar(
-            f"{label}: {sizes[-1]:,} documents / {sizes[0]:,}", row[-1] / row[0], 3
+            f"{where}{label}: {sizes[-1]:,} documents / {sizes[0]:,}",
+            row[-1] / row[0],
+            3,
         )
     row = times[_APPLY]
     report.add_bar(
-        f"{_APPLY}: {sizes[-1]:,} documents / 1,000", row[-1] / row[thousand], 3
+        f"{where}{_APPLY}: {sizes[-1]:,} documents / 1,000", row[-1] / row[thousand], 3
     )
     for head, old in ((_GET_HEAD, _GET_OLD), (_GET_HEAD_COLD, _GET_OLD_COLD)):
         for at, size in enumerate(sizes):
             report.add_bar(
-                f"{old} / at head, {size:,} documents",
+                f"{where}{old} / at head, {size:,} documents",
                 times[old][at] / times[head][at],
                 3,
             )

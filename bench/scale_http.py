@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -107,12 +108,15 @@ class _Served:
 
 
 def measure(sites: Sequence[Site], calls: int, rounds: int, report: Report) -> None:
-    """Serve the closed ``sites`` and add a table and bars to ``report``."""
+    """Serve the closed ``sites`` and add a table and bars to ``report``.
+
+    The sites of one kind of store stand beside each other, the larger ones behind.
+    """
     say("through HTTP")
     with contextlib.ExitStack() as stack:
         served: list[_Served] = []
         for site in sites:
-            daemon = stack.enter_context(ChildDaemon(site.folder))
+            daemon = stack.enter_context(ChildDaemon(None, "--store", site.url))
             served.append(_Served(site, daemon))
             stack.callback(served[-1].connection.close)
         rows: list[tuple[str, Callable[[_Served], Callable[[], float]]]] = [
@@ -132,10 +136,9 @@ def measure(sites: Sequence[Site], calls: int, rounds: int, report: Report) -> N
             turns = {str(at): turn_of(each) for at, each in enumerate(served)}
             times[label] = list(in_turns(turns, rounds).values())
         memory = [_memory_of_reading(each) for each in served]
-    sizes = [site.size for site in sites]
     report.add_table(
         "Through HTTP, one keep-alive connection, answers without lists of changes",
-        ("", *(f"{size:,}" for size in sizes)),
+        ("", *(site.label for site in sites)),
         [
             *((label, *map(show_s, row)) for label, row in times.items()),
             ("all documents, streamed", *(show_s(each[0]) for each in memory)),
@@ -144,16 +147,28 @@ def measure(sites: Sequence[Site], calls: int, rounds: int, report: Report) -> N
             ("… and at most meanwhile", *(show_bytes(m[3]) for m in memory)),
         ],
     )
+    for kind, some in groupby(enumerate(sites), lambda each: each[1].kind):
+        places = [at for at, _ in some]
+        sizes = [sites[at].size for at in places]
+        rows_of_kind = {
+            label: [row[at] for at in places] for label, row in times.items()
+        }
+        _add_bars(rows_of_kind, sizes, f"HTTP, {kind}", report)
+
+
+def _add_bars(
+    times: dict[str, list[float]], sizes: Sequence[int], where: str, report: Report
+) -> None:
     for label in ("rollback", "branch", "checkpoint"):
         row = times[label]
-        claim = f"HTTP, {label}: {sizes[-1]:,} documents / {sizes[0]:,}"
+        claim = f"{where}{label}: {sizes[-1]:,} documents / {sizes[0]:,}"
         report.add_bar(claim, row[-1] / row[0], 3)
     row = times["apply 1 document"]
-    claim = f"HTTP, apply 1 document: {sizes[-1]:,} documents / 1,000"
+    claim = f"{where}apply 1 document: {sizes[-1]:,} documents / 1,000"
     report.add_bar(claim, row[-1] / row[sizes.index(1_000)], 3)
     head, old = times["get 1 document at head"], times[_GET_OLD]
     for at, size in enumerate(sizes):
-        claim = f"HTTP, {_GET_OLD} / at head, {size:,} documents"
+        claim = f"{where}{_GET_OLD} / at head, {size:,} documents"
         report.add_bar(claim, old[at] / head[at], 3)
 
 

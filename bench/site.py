@@ -1,13 +1,15 @@
 """A store with some documents and some history, and the operations to measure on it.
 
-In-process, on the SQLite store with its fsync, without HTTP. Each method does one
-operation the way the HTTP API would, as far as the engine is concerned.
+In-process, on the SQLite store with its fsync or on one in PostgreSQL, without HTTP.
+Each method does one operation the way the HTTP API would, as far as the engine is
+concerned.
 """
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -29,11 +31,10 @@ from st8.engine.requests import (
     Side,
 )
 from st8.store.codec import pack
-from st8.store.sqlite import FILE_NAME, SqliteStore
+from st8.store.open import open_store
+from st8.store.sqlite import FILE_NAME
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from st8.engine.results import Diff
     from st8.engine.writes import Written
 
@@ -43,18 +44,21 @@ MAIN = Scope.parse()
 
 
 class Site:
-    """A state directory with ``size`` documents in one branch.
+    """A store with ``size`` documents in one branch.
 
     Attributes:
-        folder: The state directory.
+        url: The store.
         size: Documents in it.
         engine: The engine over it, with its cache as the daemon has it.
         packed_bytes: What the contents applied by :meth:`commit_many` take packed.
     """
 
-    def __init__(self, folder: Path, size: int, seed: int = 1) -> None:
-        """Make the store and load the documents, 10,000 to a revision."""
-        self.folder = folder
+    def __init__(self, at: Path | str, size: int, seed: int = 1) -> None:
+        """Make the store and load the documents, 10,000 to a revision.
+
+        ``at`` is a state directory, or the URL of a store.
+        """
+        self.url = at if isinstance(at, str) else f"sqlite:{at}"
         self.size = size
         self.packed_bytes = 0
         self.chance = Random(seed)
@@ -62,7 +66,7 @@ class Site:
         self._names = 0
         self._nested = MAIN
         self._settled = False
-        self._store = SqliteStore(folder)
+        self._store = open_store(self.url)
         self.engine = Engine(self._store, SystemClock())
         for start in range(0, size, APPLY_DOCUMENTS.maximum):
             numbers = range(start, min(size, start + APPLY_DOCUMENTS.maximum))
@@ -71,6 +75,16 @@ class Site:
     def cold(self) -> Engine:
         """Return an engine on the same store that keeps nothing; for reads."""
         return Engine(self._store, SystemClock(), cache_bytes=0)
+
+    @property
+    def kind(self) -> str:
+        """What stands before a row of its store: nothing for the embedded one."""
+        return "" if self.url.startswith("sqlite:") else "PostgreSQL, "
+
+    @property
+    def label(self) -> str:
+        """What stands above its column."""
+        return f"{self.kind}{self.size:,}"
 
     @property
     def head(self) -> int:
@@ -82,11 +96,12 @@ class Site:
         self.engine.close()
 
     def file_bytes(self) -> int:
-        """Return the size of the store's file, with all of its WAL moved into it."""
-        connection = apsw.Connection(str(self.folder / FILE_NAME))
+        """Return the size of SQLite's file, with all of its WAL moved into it."""
+        file = Path(self.url.removeprefix("sqlite:"), FILE_NAME)
+        connection = apsw.Connection(str(file))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
-        return (self.folder / FILE_NAME).stat().st_size
+        return file.stat().st_size
 
     # --- writes --------------------------------------------------------------
 

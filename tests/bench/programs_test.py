@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cli, load, replay, scale, wrk
+from bench import cli, load, replay, scale, workers, wrk
 from bench import postgres as on_postgres
 from bench.measure import Report
 
@@ -46,6 +46,18 @@ def test_replay_compares_states_with_the_source(
     assert "Replay of 5 commits" in capsys.readouterr().out
 
 
+def test_replay_has_postgres_beside_sqlite(
+    history: Path, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    """A history goes through both stores, and comes out of both as it went in."""
+    report = Report("Replay")
+
+    replay.replay(list(replay.read_history(history)), tmp_path, 5, report, postgres)
+
+    [_, columns, *_] = [row for row in report.parts[0].splitlines() if row]
+    assert "|  | st8 over HTTP | st8 on PostgreSQL, over HTTP |" == columns
+
+
 def test_replay_stops_at_a_state_that_differs(history: Path, tmp_path: Path) -> None:
     """A single byte that differs from the source ends the replay with an error."""
     lines = list(replay.read_history(history))
@@ -75,6 +87,21 @@ def test_scale_measures_every_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_scale_has_postgres_beside_sqlite(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Every size has a figure in every row, in SQLite and in PostgreSQL."""
+    report = Report("Scaling")
+    plan = scale.Plan((10, 1_000), (0, 0), (), (0, 0), 1, 1)
+
+    scale.measure_beside(plan, tmp_path, postgres, report)
+
+    columns = "|  | 10 | 1,000 | PostgreSQL, 10 | PostgreSQL, 1,000 |"
+    assert [columns] * 2 == [part.splitlines()[2] for part in report.parts]
+    assert all(bar.actual > 0 for bar in report.bars)
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not wrk.present(), reason="wrk makes the load")
 def test_load_measures_every_server(tmp_path: Path) -> None:
     """st8d, the engine and bare uvicorn all answer, and none refuses a request."""
@@ -85,6 +112,19 @@ def test_load_measures_every_server(tmp_path: Path) -> None:
     rates = report.parts[0].splitlines()[4:]
     assert 9 == len(rates)
     assert all(int(row.split("|")[2].replace(",", "")) > 0 for row in rates)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wrk.present(), reason="wrk makes the load")
+def test_workers_are_measured(tmp_path: Path) -> None:
+    """One worker, two, and two daemons apart all answer, and none refuses a request."""
+    report = Report("Workers")
+
+    workers.measure(workers.Plan(2, 2, 1, 1), tmp_path, report)
+
+    rates, costs = (part.splitlines()[4:] for part in report.parts)
+    assert (4, 3) == (len(rates), len(costs))
+    assert all(float(bar.actual) > 0 for bar in report.bars)
 
 
 def test_command_line_is_measured(

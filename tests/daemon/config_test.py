@@ -24,6 +24,7 @@ from st8.config import (
 EVERY = {
     "listen": "[::1]:1",
     "state-dir": "dir",
+    "workers": "4",
     "token": "t0ken",
     "auth-config": "policy",
     "audit-log": "-",
@@ -51,6 +52,7 @@ def test_every_setting(tmp_path: Path) -> None:
     expected = Settings(
         listen=(TcpAddress("::1", 1),),
         state_dir=Path("dir"),
+        workers=4,
         token="t0ken",
         token_from_flag=True,
         auth_config=Path("policy"),
@@ -166,6 +168,23 @@ def test_bad_duration(text: str) -> None:
     """A duration that is none is refused with an example."""
     with pytest.raises(UsageError, match=r"--read-timeout: .*30s"):
         load([f"--read-timeout={text}"], {})
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "65", "2.0", "two", "²", "9" * 99])
+def test_bad_workers(text: str) -> None:
+    """A number of workers that can't be is refused with those that can."""
+    with pytest.raises(UsageError, match=r"--workers: .* from 1 to 64 \(workers_max\)"):
+        load([f"--workers={text}"], {})
+
+
+def test_workers_that_could_not_see_the_store() -> None:
+    """What memory keeps can't be shared, and one worker does not share it."""
+    with pytest.raises(
+        UsageError, match=r"workers \(--workers\) is 2, and what memory:"
+    ):
+        load(["--workers=2", "--store=memory:"], {})
+
+    assert 1 == load(["--workers=1", "--store=memory:"], {}).workers
 
 
 @pytest.mark.parametrize(

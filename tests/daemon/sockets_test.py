@@ -196,14 +196,15 @@ class Manager:
         self._socket.close()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("abstract", [False, True])
-def test_readiness(tmp_path: Path, *, abstract: bool) -> None:
-    """Systemd hears when st8d is ready, reloads and stops."""
+def test_readiness(tmp_path: Path, workers: str, *, abstract: bool) -> None:
+    """Systemd hears when st8d is ready, reloads and stops, once for all workers."""
     if abstract and sys.platform != "linux":
         pytest.skip("only Linux has abstract sockets")
     address = f"@{tmp_path}" if abstract else str(tmp_path / "notify")
     manager = Manager(address)
-    environment = {"NOTIFY_SOCKET": address}
+    environment = {"NOTIFY_SOCKET": address, "ST8D_WORKERS": workers}
     with Daemon(tmp_path / "state", environment=environment) as daemon:
         status = f"listening on 127.0.0.1:{daemon.port}"
         assert {"READY": "1", "STATUS": status} == manager.message()
@@ -218,10 +219,15 @@ def test_readiness(tmp_path: Path, *, abstract: bool) -> None:
     manager.close()
 
 
-def test_watchdog(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_watchdog(tmp_path: Path, workers: str) -> None:
     """Systemd's watchdog gets its signs of life."""
     manager = Manager(str(tmp_path / "notify"))
-    environment = {"NOTIFY_SOCKET": f"{tmp_path}/notify", "WATCHDOG_USEC": "100000"}
+    environment = {
+        "NOTIFY_SOCKET": f"{tmp_path}/notify",
+        "WATCHDOG_USEC": "100000",
+        "ST8D_WORKERS": workers,
+    }
     with Daemon(tmp_path / "state", environment=environment) as daemon:
         assert "READY" in manager.message()
         assert [{"WATCHDOG": "1"}] * 3 == [manager.message() for _ in range(3)]

@@ -348,9 +348,10 @@ def test_show(tmp_path: Path) -> None:
         '  - "unix:/a"',
         'state-dir: "a b"  # ST8D_STATE_DIR',
         "# store:  # default, not set",
+        "workers: 1  # default",
         f'token: "***"  # {file[1]}, line 2, masked',
         "# token-file:  # default, not set",
-    ] == text.splitlines()[:7]
+    ] == text.splitlines()[:8]
     assert f"log-level: debug  # {file[1]}, line 1" == text.splitlines()[-1]
     assert "s3cret" not in text
 
@@ -377,7 +378,7 @@ def test_masked_token_is_not_taken(tmp_path: Path) -> None:
     """The mask of a token does not become the token when it is read back."""
     file = written(tmp_path, show(["--token=s3cret"], {}))
 
-    assert f"{file[1]}, line 4: token: *** stands for a secret" in problems(file, {})[0]
+    assert f"{file[1]}, line 5: token: *** stands for a secret" in problems(file, {})[0]
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,9 @@ from st8.core.ids import (
     Scope,
 )
 from st8.core.limits import IDEMPOTENCY_SECONDS
+from st8.engine.engine import Engine
 from st8.engine.requests import Apply, Reset, Selector
-from st8.testing.clock import SECOND_NS
+from st8.testing.clock import SECOND_NS, FakeClock
 from tests.engine.acts import (
     DEV,
     SCOPE,
@@ -45,9 +46,7 @@ from tests.engine.acts import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from st8.engine.engine import Engine
     from st8.engine.results import WriteResult
-    from st8.testing.clock import FakeClock
     from st8.testing.faulty import FaultyStore
 
 DAY_S = IDEMPOTENCY_SECONDS.maximum
@@ -275,6 +274,32 @@ def test_an_unknown_outcome_is_settled_by_a_retry(
     assert (2, False) == (result.number, result.noop)
     assert {"k": "2"} == contents(engine)
     assert [2, 1] == log_numbers(engine)
+
+
+@pytest.mark.parametrize("expect", [None, 1], ids=["no-op", "head moved"])
+def test_an_attempt_that_another_daemon_is_still_making_is_not_lost(
+    store: FaultyStore, engine: Engine, *, expect: int | None
+) -> None:
+    """A retry that the first attempt overtakes in between is answered as that was.
+
+    The retry has found no answer yet, and then a head that has all it would make, or
+    is not the one that it expects any more.
+    """
+    store.exclusive = False
+    applied(engine, "1")
+    other = Engine(store, FakeClock())
+    made: list[WriteResult] = []
+    store.after(
+        "answer",
+        lambda: made.append(apply(other, {"k": "2"}, key="key", expect=expect)),
+    )
+
+    result = apply(engine, {"k": "2"}, key="key", expect=expect)
+
+    assert (2, False) == (result.number, result.noop)
+    assert _told(made[0]) == _told(result)
+    assert [2, 1] == log_numbers(engine)
+    other._committer.close()
 
 
 def test_a_full_disk_leaves_the_key_free(store: FaultyStore, engine: Engine) -> None:

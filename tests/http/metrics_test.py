@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from st8.http.board import Board
 from tests.http.asgi import TOKEN, Api
 
 
@@ -183,3 +185,74 @@ def test_commits_and_caches_are_counted(api: Api) -> None:
     assert 3 == samples["st8_store_batch_requests_count"]
     assert samples["st8_cache_hits_total|cache=responses"] >= 2
     assert samples["st8_cache_bytes|cache=responses"] > 0
+
+
+def test_workers_tell_of_each_other() -> None:
+    """Whichever worker is asked, counters and gauges are the sums of all."""
+    board = Board(2)
+    workers = [Api(), Api()]
+    try:
+        for number, worker in enumerate(workers, 1):
+            worker.app.service.metrics.join(board, number)
+            for n in range(number):
+                worker.apply({"a": str(n)})
+        scrape(workers[0])  # puts up what it has counted
+
+        samples = scrape(workers[1])
+        again = scrape(workers[0])
+
+        assert 3 == samples["st8_store_commits_total"]
+        assert 3 == samples["st8_operation_duration_seconds_count|operation=apply"]
+        bucket = "st8_store_batch_requests_bucket|le={}"
+        assert 3 == samples[bucket.format("1.0")] == samples[bucket.format("+Inf")]
+        assert samples["st8_store_commits_total"] == again["st8_store_commits_total"]
+        for name in ("process_resident_memory_bytes", "process_start_time_seconds"):
+            assert {f"{name}|worker=1", f"{name}|worker=2"} == {
+                sample for sample in samples if sample.startswith(name)
+            }
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def test_a_worker_goes_on_from_what_the_one_before_it_had_counted() -> None:
+    """The sum does not go back when a worker dies and another takes its place."""
+    board = Board(2)
+    for turn in range(1, 4):
+        worker = Api()
+        try:
+            worker.app.service.metrics.join(board, 1)
+            worker.apply({"a": "1"})
+
+            samples = scrape(worker)
+        finally:
+            worker.close()
+
+        assert turn == samples["st8_store_commits_total"]
+        name = "st8_http_requests_total|method=POST,|route=/v1/apply,|status=200"
+        assert turn == samples[name]
+        assert 0 == samples["st8_pending_writes"]
+
+
+def test_a_sheet_of_the_board_is_whole() -> None:
+    """Who reads while others write gets what was put up last, or the one before."""
+    board = Board(1)
+    sheets = [bytes([n]) * (n * 1000 + 1) for n in range(8)]
+    board.put(1, sheets[0])
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(2_000):
+            board.put(1, sheets[turn % 8])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(board.get(1))
+    writer.join()
+
+    assert seen <= set(sheets)
+    board.put(1, b"x" * 2_000_000)
+    assert sheets[7] == board.get(1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from st8 import Client, NotReached, RevisionEvent
 from tests.daemon.process import Daemon, run
+from tests.daemon.worker_clients import one_of_each
+from tests.engine.acts import SCOPE, apply
 from tests.postgres.server import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from st8.engine.engine import Engine
     from tests.postgres.server import PostgresServer
 
 
@@ -66,6 +69,18 @@ def test_watchers_hear_of_each_others_writes(two: tuple[Client, Client]) -> None
             a.apply({"n": str(number)})
 
             assert number == next(events).entry.revision
+
+
+def test_workers_on_one_store(url: str) -> None:
+    """Workers of one daemon are to PostgreSQL as many daemons, and act as one."""
+    store = {"ST8D_STORE": url, "ST8D_WORKERS": "2"}
+    with Daemon(None, environment=store) as daemon, ExitStack() as stack:
+        both = [stack.enter_context(one) for one in one_of_each(daemon)]
+        for number in range(1, 11):
+            apply(cast("Engine", both[number % 2]), {"n": str(number)})
+
+            assert (number, {"n": str(number)}) == both[1 - number % 2].state(SCOPE)
+        assert 0 == daemon.stop()
 
 
 def test_settings_of_a_store(url: str, postgres: PostgresServer) -> None:

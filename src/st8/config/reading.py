@@ -77,9 +77,15 @@ def parse_command(arguments: Sequence[str]) -> tuple[Command, list[str]]:
 
 
 def load(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    process: int | None = None,
 ) -> Settings:
     """Return what ``arguments``, ``environment`` (the process's own) and file say.
+
+    What the service manager says counts if it is meant for ``process``; None is this
+    one.
 
     Raises:
         UsageError: Something in them can't be right.
@@ -88,7 +94,7 @@ def load(
     variables = os.environ if environment is None else environment
     gathered = gather(arguments, variables)
     said, values = gathered
-    systemd = _systemd(variables)
+    systemd = _systemd(variables, os.getpid() if process is None else process)
     listen = values["listen"]
     if systemd.sockets and said["listen"].source == "default":
         listen = ()
@@ -98,6 +104,7 @@ def load(
         store=values["store"],
         store_from_flag=said["store"].source == "flag"
         and conceal_url(values["store"]) != values["store"],
+        workers=values["workers"],
         token=values["token"],
         token_file=values["token-file"],
         token_from_flag=bool(values["token"]) and said["token"].source == "flag",
@@ -184,6 +191,11 @@ def _contradictions(said: dict[str, Said], values: dict[str, Any]) -> list[str]:
             f"store ({said['store'].place}) and state-dir "
             f"({said['state-dir'].place}) are both given; leave one out"
         )
+    if values["workers"] > 1 and (values["store"] or "").startswith("memory:"):
+        problems.append(
+            f"workers ({said['workers'].place}) is {values['workers']}, and what "
+            "memory: keeps no other process can see; leave one out"
+        )
     if values["token"] is not None and values["token-file"] is not None:
         problems.append(
             f"token ({said['token'].place}) and token-file "
@@ -204,14 +216,13 @@ def _tls(values: dict[str, Any]) -> TlsSettings | None:
     )
 
 
-def _systemd(variables: Mapping[str, str]) -> Systemd:
+def _systemd(variables: Mapping[str, str], own: int) -> Systemd:
     """Return what the service manager says; what is meant for another process not."""
 
     def number(name: str) -> int:
         text = variables.get(name, "")
         return int(text) if text.isascii() and text.isdigit() else 0
 
-    own = os.getpid()
     watched = number("WATCHDOG_PID") in {0, own}
     watchdog_us = number("WATCHDOG_USEC") if watched else 0
     return Systemd(

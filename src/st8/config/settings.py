@@ -101,6 +101,7 @@ class Settings:
         state_dir: Where the embedded store is.
         store: The URL of another store, or None. Has its password.
         store_from_flag: True if every user of the machine can read that password.
+        workers: How many processes serve.
         token: What a client must show, or None. Never printed.
         token_file: The file that has the token instead.
         token_from_flag: True if every user of the machine can read the token in
@@ -124,6 +125,7 @@ class Settings:
     state_dir: Path = Path(".st8d")
     store: str | None = field(default=None, repr=False)
     store_from_flag: bool = False
+    workers: int = 1
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     token_from_flag: bool = False

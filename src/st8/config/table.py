@@ -16,6 +16,7 @@ from st8.config.values import (
     parse_place,
     parse_store,
     parse_token,
+    parse_workers,
 )
 from st8.core.durations import parse_duration
 
@@ -92,6 +93,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "instead of a state directory: postgresql://USER@HOST/DATABASE",
         parse_store,
         conceal=conceal_url,
+    ),
+    Setting(
+        "workers",
+        "1",
+        "N",
+        "processes that serve, on one machine and one store",
+        parse_workers,
     ),
     Setting(
         "token",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from st8.config.settings import Address, TcpAddress, UnixAddress
+from st8.core import limits
 from st8.core.durations import parse_duration
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "parse_place",
     "parse_store",
     "parse_token",
+    "parse_workers",
 ]
 
 MASK: Final = "***"
@@ -192,6 +194,17 @@ def parse_token(text: str) -> str | None:
     if not all("!" <= character <= "~" for character in text):
         raise ValueError("the token has characters that no HTTP header can carry")
     return text
+
+
+def parse_workers(text: str) -> int:
+    """Return a number of processes."""
+    most = limits.WORKERS.maximum
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:6]) <= most:
+        raise ValueError(
+            f"{text!r} is no number of workers; it is from 1 to {most} "
+            f"({limits.WORKERS.name})"
+        )
+    return int(text)
 
 
 def parse_one_of(*names: str) -> Callable[[str], str]:

@@ -186,7 +186,13 @@ GC_KEEP = Limit(
 CONNECTIONS = Limit(
     "connections_max",
     16_384,
-    "Open connections of one daemon; each costs about 20 KB.",
+    "Open connections of one process; each costs about 20 KB.",
+)
+WORKERS = Limit(
+    "workers_max",
+    64,
+    "Processes of one daemon: more than the processors of most machines, and commits "
+    "take turns however many they are.",
 )
 
 ALL: tuple[Limit, ...] = tuple(

@@ -23,6 +23,7 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "Answer",
@@ -143,15 +144,18 @@ class Batch:
 
 
 class CommitTimes(NamedTuple):
-    """How long a commit took, in seconds.
+    """How long a commit took, in seconds, and since when it holds.
 
     Attributes:
         write_s: Until the last row was handed over.
         sync_s: Until it was durable, fsync included.
+        moves: What :meth:`Store.moves` says as long as nobody has written after it;
+            None where that can't be told.
     """
 
     write_s: float
     sync_s: float
+    moves: int | None = None
 
 
 class Store(Protocol):
@@ -178,8 +182,17 @@ class Store(Protocol):
         """Return a number that is another one once somebody else has written.
 
         What was read from the store since it was asked for is current as long as it
-        stays the same: it has changed before a write of others is answered. None
-        where that can't be told without asking the store. Never waits.
+        stays the same: it has changed before a write of others is answered, or read
+        by anyone; it may change with writes of one's own, too. None where that can't be told without asking the store. Never
+        waits.
+        """
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Return a block in which others that share the store do not write.
+
+        A favour and no promise: what is prepared and committed inside is rarely
+        overtaken, and :class:`Stale` says when it was. Others wait meanwhile.
         """
         ...
 

@@ -5,11 +5,31 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["Notifier"]
+__all__ = ["Manager", "Notifier"]
 
 _NS_PER_US: Final = 1_000
+
+
+class Manager(Protocol):
+    """Whoever has started this process, and hears how it fares."""
+
+    def ready(self, status: str) -> None:
+        """Hear that requests are answered, and in words how things are."""
+        ...
+
+    def reloading(self) -> None:
+        """Hear that what may change is read anew; :meth:`ready` is to follow."""
+        ...
+
+    def stopping(self) -> None:
+        """Hear that no new request is taken."""
+        ...
+
+    def alive(self) -> None:
+        """Hear that the loop turns."""
+        ...
 
 
 class Notifier:

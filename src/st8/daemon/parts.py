@@ -115,8 +115,13 @@ def tls_warnings(settings: Settings) -> list[str]:
     return certificate_warnings(tls.cert, tls.key, tls.client_ca, now_ns)
 
 
-def start_logs(settings: Settings, redactor: Redactor) -> AccessLog | None:
-    """Send logs to standard error; return where requests are recorded."""
+def start_logs(
+    settings: Settings, redactor: Redactor, worker: int | None = None
+) -> AccessLog | None:
+    """Send logs to standard error; return where requests are recorded.
+
+    Those of a ``worker`` say its number.
+    """
     from st8.http.logs import open_logs  # noqa: PLC0415 - --local is quiet
 
     terminal = sys.stderr.isatty()
@@ -128,6 +133,7 @@ def start_logs(settings: Settings, redactor: Redactor) -> AccessLog | None:
         level=settings.log_level,
         colors=terminal and settings.log_colors,
         redactor=redactor,
+        worker=worker,
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,7 @@ from st8.clock import SystemClock
 from st8.core.errors import St8Error
 from st8.daemon.parts import (
     bind_all,
-    loop_factory,
-    make_app,
-    make_guards,
-    make_server,
     make_tls,
-    open_audit_log,
-    start_logs,
-    tls_warnings,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +66,8 @@ def _obey(command: Command, arguments: Sequence[str]) -> int:
     settings = config.load(arguments)
     if command == "check-config":
         return _check(settings)
-    return _run(settings, lambda: config.load(arguments))
+    own = os.getpid()
+    return _run(settings, lambda: config.load(arguments, process=own))
 
 
 def _complain(sentences: Sequence[str], code: int) -> int:
@@ -87,59 +80,31 @@ def _complain(sentences: Sequence[str], code: int) -> int:
 
 
 def _run(settings: Settings, reread: Callable[[], Settings]) -> int:
-    """Open everything, serve, and close everything."""
-    from st8.daemon.credentials import Gate, read_token  # noqa: PLC0415 - --local
-    from st8.daemon.reloading import Reloadable  # noqa: PLC0415 - see above
-    from st8.daemon.running import Daemon, Serving, watch_signals  # noqa: PLC0415
-    from st8.engine.engine import Engine  # noqa: PLC0415 - see above
-    from st8.http.logs import Redactor  # noqa: PLC0415 - see above
-    from st8.store.open import open_store  # noqa: PLC0415 - see above
-
+    """Serve, with one process or several; return the exit code."""
     # Whoever has changed a file may say so while it is still being read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with contextlib.ExitStack() as stack:
-        tls = make_tls(settings)
-        token = read_token(settings)
-        listeners = bind_all(settings, stack)
-        redactor = Redactor([token] if token else [])
-        access = start_logs(settings, redactor)
-        audit = open_audit_log(settings, stack)
-        gate = stack.enter_context(
-            contextlib.closing(Gate(settings, token, SystemClock()))
+
+    from st8.daemon.notify import Notifier  # noqa: PLC0415 - --local
+    from st8.daemon.running import Lead  # noqa: PLC0415 - see above
+    from st8.daemon.serving import Place, serve  # noqa: PLC0415 - see above
+    from st8.store.open import open_store  # noqa: PLC0415 - see above
+
+    if settings.workers > 1:
+        from st8.daemon.workers import (  # noqa: PLC0415 - only when asked for
+            serve_with_workers,
         )
-        store = stack.enter_context(contextlib.closing(open_store(settings.store_url)))
-        for warning in _warnings(settings):
-            _log.warning(warning)
-        engine = Engine(store, SystemClock())
-        stack.callback(engine.close)
-        app = make_app(engine, authoriser=gate, audit=audit)
-        stack.callback(app.close)
-        guards = make_guards(settings)
-        server = make_server(app, listeners, guards, tls=tls, access=access)
-        parts = Reloadable(reread, gate, server, audit, redactor)
-        daemon = Daemon(settings, Serving(app, listeners, store.name, parts))
-        stack.callback(daemon.watchdog.stop)
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(daemon.serve())
-        watch_signals()
+
+        return serve_with_workers(settings, reread)
+
+    def lead(_store_name: str, _kind: str) -> Lead:
+        return Lead(Notifier(settings.systemd.notify_socket))
+
+    place = Place(
+        partial(bind_all, settings), partial(open_store, settings.store_url), lead
+    )
+    serve(settings, reread, place)
     _log.info("st8d stopped")
     return 0
-
-
-def _warnings(settings: Settings) -> list[str]:
-    """Return what should be known of the files that are good enough to serve with."""
-    from st8.http.tls import mode_warning  # noqa: PLC0415 - --local
-
-    found = tls_warnings(settings)
-    secret = [("token-file:", settings.token_file)]
-    secret += [("config: the file with the token", settings.token_config)]
-    secret += [("auth-config: the policy file", settings.auth_config)]
-    found += [
-        warning
-        for what, path in secret
-        if path is not None and (warning := mode_warning(what, path))
-    ]
-    return found
 
 
 # --- checking -------------------------------------------------------------------
@@ -151,6 +116,8 @@ def _check(settings: Settings) -> int:
     Nothing is bound, opened or made; the policy's keys are asked for where it names
     a URL.
     """
+    from st8.daemon.serving import warnings_of  # noqa: PLC0415 - --local
+
     problems: list[str] = []
 
     def attempt(act: Callable[[], object]) -> None:
@@ -165,7 +132,7 @@ def _check(settings: Settings) -> int:
     problems += _places(settings)
     if problems:
         return _complain(problems, 1)
-    for warning in _warnings(settings):
+    for warning in warnings_of(settings):
         sys.stderr.write(f"st8d: warning: {warning}\n")
     sys.stdout.write("configuration is good\n")
     return 0

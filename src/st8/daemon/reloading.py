@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from st8.config import Settings
     from st8.daemon.credentials import Gate, Prepared
-    from st8.daemon.notify import Notifier
+    from st8.daemon.notify import Manager
     from st8.http.audit import AuditLog
     from st8.http.logs import Redactor
     from st8.http.server import HttpServer
 
-__all__ = ["Reloadable", "Reloader"]
+__all__ = ["Reloadable", "Reloader", "mended"]
 
 _log = logging.getLogger("st8d")
 
@@ -63,15 +63,15 @@ class Reloader:
     """Reloads when it is asked to, one time after the other."""
 
     def __init__(
-        self, parts: Reloadable, settings: Settings, notifier: Notifier, status: str
+        self, parts: Reloadable, settings: Settings, manager: Manager, status: str
     ) -> None:
         """Reload ``parts``, of which ``settings`` are in force.
 
-        Tell ``notifier`` so, and afterwards that st8d is ready, with ``status``.
+        Tell ``manager`` so, and afterwards that st8d is ready, with ``status``.
         """
         self._parts = parts
         self._settings = settings
-        self._notifier = notifier
+        self._manager = manager
         self._status = status
         self._again = False
         self._task: asyncio.Task[None] | None = None
@@ -87,9 +87,9 @@ class Reloader:
         self._again = True
         while self._again:
             self._again = False
-            self._notifier.reloading()
+            self._manager.reloading()
             await self._reload()
-            self._notifier.ready(self._status)
+            self._manager.ready(self._status)
 
     async def _reload(self) -> None:
         """Reload once, and log how that went."""
@@ -122,7 +122,7 @@ class Reloader:
     def _prepare(self) -> _Prepared:
         """Read everything; what can fail is done here."""
         parts = self._parts
-        fresh = self._mended(parts.reread())
+        fresh = mended(self._settings, parts.reread())
         token = read_token(fresh)
         if token is not None:
             parts.redactor.add(token)
@@ -135,22 +135,22 @@ class Reloader:
         # Last: what comes of it has to be taken or dropped.
         return _Prepared(fresh, tls, parts.gate.prepare(fresh, token))
 
-    def _mended(self, fresh: Settings) -> Settings:
-        """Return ``fresh`` with what can't change as it is; say so if it would."""
-        old = self._settings
-        tls = fresh.tls if old.tls is not None and fresh.tls is not None else old.tls
-        mended = replace(
-            old,
-            token=fresh.token,
-            token_file=fresh.token_file,
-            token_from_flag=fresh.token_from_flag,
-            token_config=fresh.token_config,
-            auth_config=fresh.auth_config,
-            tls=tls,
+
+def mended(old: Settings, fresh: Settings) -> Settings:
+    """Return ``fresh`` with what can't change as in ``old``; say so if it would."""
+    tls = fresh.tls if old.tls is not None and fresh.tls is not None else old.tls
+    made = replace(
+        old,
+        token=fresh.token,
+        token_file=fresh.token_file,
+        token_from_flag=fresh.token_from_flag,
+        token_config=fresh.token_config,
+        auth_config=fresh.auth_config,
+        tls=tls,
+    )
+    if made != fresh:
+        _log.warning(
+            "settings other than tokens, policies and certificates have changed; "
+            "restart st8d to bring them into force"
         )
-        if mended != fresh:
-            _log.warning(
-                "settings other than tokens, policies and certificates have changed; "
-                "restart st8d to bring them into force"
-            )
-        return mended
+    return made

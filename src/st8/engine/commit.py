@@ -153,7 +153,7 @@ class Committer:
                     return
                 work = self._works.popleft() if self._works else None
             if work is None:
-                self._write(self._take())
+                self._write()
             else:
                 _run(*work)
 
@@ -170,12 +170,16 @@ class Committer:
                 batch.append(waiting)
         return batch
 
-    def _write(self, batch: list[_Waiting]) -> None:
-        """Prepare and commit a batch, and answer each of its requests."""
+    def _write(self) -> None:
+        """Prepare and commit what waits, and answer each of its requests."""
+        batch: list[_Waiting] = []
         answers: Sequence[Written | St8Error]
         try:
-            answers = self._commit(batch)
+            with self._store.turn():
+                batch = self._take()  # while it waited for its turn, more has come
+                answers = self._commit(batch)
         except St8Error as error:
+            batch = batch or self._take()
             answers = [error] * len(batch)
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
             # Nobody knows how far it came.
@@ -201,7 +205,9 @@ class Committer:
                     self.batch_sizes.observe(len(batch))
                     self.commits += 1
                     self.requests += len(batch)
-                    self._refs.committed(draft.new_branches(), draft.new_revisions())
+                    self._refs.committed(
+                        draft.new_branches(), draft.new_revisions(), times.moves
+                    )
                     self.tell([Scope(*at) for at in draft.new_branches()])
             except Stale:
                 self.stale += 1

@@ -216,32 +216,41 @@ class Refs:
                 self._remember_proof(revision)
 
     def committed(
-        self, branches: Mapping[_At, Branch | None], revisions: list[Revision]
+        self,
+        branches: Mapping[_At, Branch | None],
+        revisions: list[Revision],
+        moves: int | None,
     ) -> None:
-        """Learn what a commit has written."""
+        """Learn what a commit has written; ``moves`` is as in :class:`CommitTimes`."""
         with self._lock:
             self._moves += 1
             for revision in revisions:
                 self._remember_revision(revision)
                 self._remember_proof(revision)
-            if not self._store.exclusive:  # others may have written since
+            if moves is None:  # others may have written since
                 for at in branches:
                     self._branches.pop(at, None)
                 return
-            moves, now_s = self._store.moves(), time.monotonic()
+            now_s = time.monotonic()
             for revision in revisions:
                 self._remember_last(revision.scope.namespace, revision.number, moves)
             for at, branch in branches.items():
                 self._remember_branch(at, _Seen(branch, moves, now_s))
 
     def heard(self, branches: Collection[_At] | None) -> None:
-        """Forget branches that others have moved; None: all of them."""
+        """Forget branches that others have moved; None: all of them.
+
+        But for those that were read since, which the store can tell.
+        """
+        moves = self._store.moves()
         with self._lock:
             self._moves += 1
             if branches is None:
                 self._branches.clear()
             for at in branches or ():
-                self._branches.pop(at, None)
+                seen = self._branches.get(at)
+                if seen is not None and (moves is None or seen.moves != moves):
+                    del self._branches[at]
 
     def forget_refs(self) -> None:
         """Forget all that can move: how the last commit ended is not known."""

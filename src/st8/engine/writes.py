@@ -20,6 +20,7 @@ from st8.core.errors import (
     IdempotencyMismatch,
     LimitExceeded,
     RevisionCollected,
+    St8Error,
 )
 from st8.core.ids import Message, RevisionNumber, Scope
 from st8.core.node import EMPTY_ROOT
@@ -40,7 +41,7 @@ from st8.engine.results import WriteResult
 from st8.engine.state import ChangeList
 
 if TYPE_CHECKING:
-    from st8.core.ids import Digest
+    from st8.core.ids import Digest, IdempotencyKey
     from st8.engine.draft import Draft
     from st8.engine.objects import Objects
 
@@ -68,25 +69,50 @@ def write(draft: Draft, objects: Objects, request: WriteRequest) -> Written:
 
 def _revise(draft: Draft, objects: Objects, request: Apply | Reset) -> WriteResult:
     """Apply or reset, once for each idempotency key."""
-    key = None if request.dry_run else request.idempotency_key
-    fingerprint = None if key is None else request.fingerprint()
+    key = request.idempotency_key
+    if key is None or request.dry_run:
+        return _make(draft, objects, request)
     namespace = request.scope.namespace
-    if key is not None:
-        answer = draft.answer(namespace, key)
-        if answer is not None:
-            if answer.request != fingerprint:
-                raise IdempotencyMismatch
-            return _answer_again(draft, objects, request.scope, answer)
-    if isinstance(request, Apply):
-        result = _apply(draft, objects, request)
-    else:
-        result = _reset(draft, objects, request)
-    if key is not None and fingerprint is not None:
-        expires_ns = draft.now_ns + limits.IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
-        draft.remember(
-            namespace, key, Answer(fingerprint, result.number, result.noop, expires_ns)
-        )
+    # First: if an earlier attempt is made after its answer was looked for, on another
+    # daemon, the number is another one, and the commit of this attempt notices.
+    draft.last_revision(namespace)
+    given = _given(draft, objects, request, key)
+    if given is not None:
+        return given
+    try:
+        result = _make(draft, objects, request)
+    except St8Error:
+        # What refuses it may be what that attempt has made.
+        given = _given(draft, objects, request, key)
+        if given is None:
+            raise
+        return given
+    expires_ns = draft.now_ns + limits.IDEMPOTENCY_SECONDS.maximum * 1_000_000_000
+    answer = Answer(request.fingerprint(), result.number, result.noop, expires_ns)
+    draft.remember(namespace, key, answer)
     return result
+
+
+def _make(draft: Draft, objects: Objects, request: Apply | Reset) -> WriteResult:
+    if isinstance(request, Apply):
+        return _apply(draft, objects, request)
+    return _reset(draft, objects, request)
+
+
+def _given(
+    draft: Draft, objects: Objects, request: Apply | Reset, key: IdempotencyKey
+) -> WriteResult | None:
+    """Return what an earlier attempt was answered, None if there is no answer.
+
+    Raises:
+        IdempotencyMismatch: It was another request that had the key.
+    """
+    answer = draft.answer(request.scope.namespace, key)
+    if answer is None:
+        return None
+    if answer.request != request.fingerprint():
+        raise IdempotencyMismatch
+    return _answer_again(draft, objects, request.scope, answer)
 
 
 def _answer_again(

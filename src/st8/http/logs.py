@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable, Iterator, MutableMapping
     from io import BytesIO, RawIOBase
 
     from st8.core.errors import St8Error
@@ -35,6 +35,8 @@ _SECRET_NAMES: Final = frozenset(
 )
 _SECRET_CHARACTERS_MIN: Final = 4  # a shorter one would black out half of the words
 _NS: Final = 1_000_000_000
+_PIPE_BYTES: Final = 4_096
+"""What Linux writes into a pipe in one piece, whoever else writes to it."""
 
 
 class LineWriter:
@@ -44,9 +46,14 @@ class LineWriter:
     a daemon does not stop because nobody reads its log.
     """
 
-    def __init__(self, stream: RawIOBase | BytesIO) -> None:
-        """Write to ``stream``, which has no buffer of its own and is not closed."""
+    def __init__(self, stream: RawIOBase | BytesIO, *, shared: bool = False) -> None:
+        """Write to ``stream``, which has no buffer of its own and is not closed.
+
+        Where it is ``shared`` with other processes, no write is so long that a pipe
+        would tear it, but for a line that is.
+        """
         self._stream = stream
+        self._shared = shared
         self._lock = threading.Lock()
         self._later: list[bytes] = []
 
@@ -68,11 +75,25 @@ class LineWriter:
         """Write what waits."""
         with self._lock:
             lines, self._later = self._later, []
-            data = memoryview(b"".join(lines))
             with contextlib.suppress(OSError, ValueError):
-                while data:
-                    # None: the stream does not block and is full.
-                    data = data[self._stream.write(data) or len(data) :]
+                for piece in _pieces(lines) if self._shared else (lines,):
+                    data = memoryview(b"".join(piece))
+                    while data:
+                        # None: the stream does not block and is full.
+                        data = data[self._stream.write(data) or len(data) :]
+
+
+def _pieces(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """Yield ``lines`` by as many as a pipe takes at once."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        size += len(line)
+        if piece and size > _PIPE_BYTES:
+            yield piece
+            piece, size = [], len(line)
+        piece.append(line)
+    yield piece
 
 
 class _Stamp:
@@ -127,7 +148,11 @@ class Redactor:
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """Makes the line of a record of the standard library."""
 
-    def __init__(self, stamp: _Stamp, renderer: Any, redactor: Redactor) -> None:
+    def __init__(
+        self, stamp: _Stamp, renderer: Any, redactor: Redactor, worker: int | None
+    ) -> None:
+        whose = {} if worker is None else {"worker": worker}
+
         def add_time(
             _logger: object, _name: str, event: MutableMapping[str, Any]
         ) -> MutableMapping[str, Any]:
@@ -135,6 +160,7 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
                 "time": stamp.now(),
                 "level": event.pop("level", "info"),
                 "event": event.pop("event", ""),
+                **whose,
                 **{
                     name: _REDACTED if name.lower() in _SECRET_NAMES else value
                     for name, value in event.items()
@@ -184,6 +210,7 @@ class _AccessLine(msgspec.Struct):
     latency_ms: float
     bytes: int
     remote: str
+    worker: int | msgspec.UnsetType = msgspec.UNSET
     route: str | msgspec.UnsetType = msgspec.UNSET
     namespace: str | msgspec.UnsetType = msgspec.UNSET
     branch: str | msgspec.UnsetType = msgspec.UNSET
@@ -207,8 +234,10 @@ class AccessLog:
         redactor: Redactor,
         *,
         as_json: bool,
+        worker: int | None,
     ) -> None:
         """Write to ``writer``, JSON or text."""
+        self._worker = msgspec.UNSET if worker is None else worker
         self._writer = writer
         self._stamp = stamp
         self._redactor = redactor
@@ -236,6 +265,7 @@ class AccessLog:
                 round((time.perf_counter() - started) * 1000, 3),
                 body_bytes,
                 f"{client[0]}:{client[1]}" if client else "unix",
+                self._worker,
                 get("st8.route", unset),
                 get("st8.namespace", unset),
                 get("st8.branch", unset),
@@ -256,6 +286,7 @@ class AccessLog:
                 0.0,
                 0,
                 f"{client[0]}:{client[1]}" if client else "unix",
+                self._worker,
                 code=error.code,
             )
         )
@@ -275,6 +306,8 @@ def _as_text(line: _AccessLine) -> bytes:
         f" status={line.status} latency_ms={line.latency_ms} bytes={line.bytes}"
         f" remote={line.remote}"
     )
+    if line.worker is not msgspec.UNSET:
+        text += f" worker={line.worker}"
     for name in ("route", "namespace", "branch", "code"):
         value = getattr(line, name)
         if value is not msgspec.UNSET:
@@ -292,19 +325,21 @@ def open_logs(
     colors: bool = False,
     secrets: Iterable[str] = (),
     redactor: Redactor | None = None,
+    worker: int | None = None,
 ) -> AccessLog | None:
     """Send what every module logs to ``stream`` from now on.
 
     Returns where requests are recorded, None when ``level`` leaves them out.
     ``stream`` has no buffer of its own, so that nothing waits in one that can't be
     emptied when the process ends. ``secrets`` never appear in a line, whoever logs
-    them; with a ``redactor`` of its own a caller can add to them later.
+    them; with a ``redactor`` of its own a caller can add to them later. With a
+    ``worker`` each line has its number, and the stream is shared with others.
     """
     stamp = _Stamp(clock)
     redactor = redactor or Redactor(())
     for secret in secrets:
         redactor.add(secret)
-    writer = LineWriter(stream)
+    writer = LineWriter(stream, shared=worker is not None)
     renderer: list[Any]
     if as_json:
         renderer = [
@@ -324,7 +359,7 @@ def open_logs(
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
-    formatter = _Formatter(stamp, renderer, redactor)
+    formatter = _Formatter(stamp, renderer, redactor, worker)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -335,4 +370,4 @@ def open_logs(
     logging.getLogger("uvicorn").setLevel(max(root.level, logging.WARNING))
     if root.level > logging.INFO:
         return None
-    return AccessLog(writer, stamp, redactor, as_json=as_json)
+    return AccessLog(writer, stamp, redactor, as_json=as_json, worker=worker)

@@ -23,11 +23,13 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from st8.engine.stats import Histogram
+from st8.http.board import Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from st8.engine.engine import Engine
+    from st8.http.board import Board
     from st8.http.state_lane import StateLane
     from st8.http.watch import Hub
 
@@ -94,6 +96,8 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+        self._shown = self._registry
+        self._sheet: Sheet | None = None
 
     def route(self, route: str, method: str) -> RouteMeter:
         """Return the meter of a route and method; unknown methods share one."""
@@ -112,7 +116,18 @@ class Metrics(Collector):
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)
+
+    def join(self, board: Board, worker: int) -> None:
+        """Tell from now on of all workers that ``board`` is of, as one of them."""
+        self._sheet = Sheet(board, worker, self._registry.collect, "st8_")
+        self._shown = CollectorRegistry()
+        self._shown.register(_Summed(self._sheet))
+
+    def close(self) -> None:
+        """Leave to the other workers what was counted here, if there are others."""
+        if self._sheet is not None:
+            self._sheet.close()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics; called by the registry."""
@@ -229,6 +244,21 @@ class Metrics(Collector):
             family = HistogramMetricFamily(f"st8_store_{name}", text, labels=())
             _add(family, (), histogram)
             yield family
+
+
+class _Summed(Collector):
+    """What all workers have counted."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the metrics; called by the registry."""
+        return self._sheet.collect()
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not collect."""
+        return ()
 
 
 def _add(

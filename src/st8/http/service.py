@@ -151,6 +151,7 @@ class Service:
         self._collector.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
+        self.metrics.close()
 
 
 def _made(make: Callable[..., Reply], *args: Any) -> OpenReply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol, TypeVar, final
 
 from st8.core.errors import StorageFailed
@@ -21,6 +22,7 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
 
@@ -60,6 +62,10 @@ class MemoryStore:
     def moves(self) -> int:
         """See :class:`~st8.core.ports.Store`: there are no others."""
         return 0
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
+        return nullcontext()
 
     def hear(self, heard: Heard) -> None:
         """See :class:`~st8.core.ports.Store`: there are no others."""
@@ -188,7 +194,7 @@ class MemoryStore:
                     for key, answer in self._answers.items()
                     if answer.expires_ns >= batch.now_ns
                 } | batch.answers
-        return CommitTimes(0.0, 0.0)
+        return CommitTimes(0.0, 0.0, self.moves())
 
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int

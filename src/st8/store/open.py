@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from st8.core.errors import InvalidValue, StorageFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from st8.core.ports import Store
 
-__all__ = ["open_store", "place_of"]
+__all__ = ["Sharing", "open_store", "place_of"]
 
 _POSTGRES: Final = ("postgresql", "postgres")
 
@@ -42,6 +42,49 @@ def open_store(url: str, *, make: bool = True) -> Store:
     if scheme in _POSTGRES:
         return _open_postgres(url, make=make)
     raise _unknown(url)
+
+
+class Sharing:
+    """A store that several processes of one machine are to share.
+
+    Make it in the process that forks them, open it in each of them by its number, and
+    close it in the first when all have ended.
+    """
+
+    def __init__(self, url: str, number: int) -> None:
+        """Prepare the store at ``url`` for processes 0 … ``number`` - 1.
+
+        The embedded one needs somebody to hold its directory, and what its processes
+        have in common; what has a server of its own needs nothing.
+
+        Raises:
+            InvalidValue: The URL names no store that st8 knows, or one that can't be
+                shared.
+            St8Error: It can't be had; see the stores.
+        """
+        scheme, _, rest = url.partition(":")
+        if scheme == "memory":
+            raise InvalidValue("store", "memory: can't be shared by several processes")
+        self._resources = ExitStack()
+        if scheme == "sqlite":
+            from st8.store.peers import Peers  # noqa: PLC0415 - only when asked for
+            from st8.store.sqlite import (  # noqa: PLC0415 - see above
+                SqliteStore,
+                hold_directory,
+            )
+
+            peers = self._resources.enter_context(closing(Peers(number)))
+            self._resources.enter_context(closing(hold_directory(Path(rest))))
+            self.open: Callable[[int], Store] = lambda process: SqliteStore(
+                Path(rest), peer=peers.peer(process)
+            )
+        else:
+            place_of(url)
+            self.open = lambda _: open_store(url)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._resources.close()
 
 
 def place_of(url: str) -> str:

@@ -4,6 +4,9 @@ WAL with ``synchronous=FULL``: one fsync makes a whole batch durable, and reader
 each with a connection of its own, never wait for the writer. All writes go through
 one connection. The rules after a failure follow PostgreSQL's: an fsync that failed
 is never tried again, since the kernel may have dropped the pages.
+
+Several processes can share it, as the workers of one st8d do. They write in turns,
+and each sees by SQLite's own count of commits whether what it remembers still holds.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import os
 import threading
 import time
 from array import array
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import apsw
@@ -41,17 +44,26 @@ from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState,
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
-from st8.store.lock import DirectoryLock
+from st8.store.lock import DirectoryLock, Turns
 from st8.store.rows import BRANCH, CHECKPOINT, answer_at, seal, unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+    from collections.abc import (
+        Collection,
+        Container,
+        Generator,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from st8.core.ports import Heard
+    from st8.core.ports import BranchAt, Heard
+    from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
-__all__ = ["SqliteStore"]
+__all__ = ["SqliteStore", "hold_directory"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
@@ -74,12 +86,15 @@ _ANSWERS: Final = (
 
 @final
 class SqliteStore:
-    """A store in one file, held by one process."""
-
-    exclusive: bool = True
+    """A store in one file, held by one process or shared by several."""
 
     def __init__(
-        self, directory: Path, *, make: bool = True, vfs: str | None = None
+        self,
+        directory: Path,
+        *,
+        make: bool = True,
+        vfs: str | None = None,
+        peer: Peer | None = None,
     ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
@@ -87,6 +102,9 @@ class SqliteStore:
             directory: The state directory.
             make: Make them; if false, they must be there.
             vfs: The apsw VFS to go through; None is the system's.
+            peer: Which of the processes that share it this one is. Somebody holds
+                the directory for all of them (:func:`hold_directory`). None: it is
+                held and not shared.
 
         Raises:
             StateDirectoryInUse: Another process holds it.
@@ -96,27 +114,65 @@ class SqliteStore:
         self.name = f"sqlite {apsw.sqlite_lib_version()}"
         self._path = directory / FILE_NAME
         self._vfs = vfs
-        self._write_lock = threading.Lock()
+        self._peer = peer
+        self.exclusive: bool = peer is None
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
         self._closed = False
+        self._counter: Connection | None = None
+        self._counted: tuple[int | None, int] = (None, 0)
+        self._counter_lock = threading.Lock()
         if not make and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
         changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory)
+        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._write_lock = (
+            self._lock if isinstance(self._lock, Turns) else threading.Lock()
+        )
         try:
-            self._writer = self._open_writer(changed)
+            # In turns: one of those who open it at once makes the tables.
+            with self.turn():
+                self._writer = self._open_writer(changed)
+            if peer is not None:
+                self._counter = self._open_counter()
         except BaseException:
-            self._lock.release()
+            self._lock.close()
             raise
 
-    def moves(self) -> int:
-        """See :class:`~st8.core.ports.Store`: there are no others."""
-        return 0
+    def moves(self) -> int | None:
+        """See :class:`~st8.core.ports.Store`.
+
+        SQLite counts, for a connection, the commits that others have made visible.
+        It is asked again only when there has been one since, or is one now.
+        """
+        if self._peer is None or self._counter is None:
+            return 0
+        began = self._peer.moves
+        asked, counted = self._counted
+        if began is not None and began == asked:
+            return counted
+        try:
+            with self._counter_lock:
+                rows = self._counter.execute("PRAGMA data_version").fetchall()
+        except apsw.Error:
+            return None
+        counted = int(rows[0][0])
+        self._counted = (began, counted)
+        return counted
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See :class:`~st8.core.ports.Store`.
+
+        Raises:
+            StorageFailed: The file system has no locks.
+        """
+        return nullcontext() if self._peer is None else cast("Turns", self._lock)
 
     def hear(self, heard: Heard) -> None:
-        """See :class:`~st8.core.ports.Store`: there are no others."""
+        """See :class:`~st8.core.ports.Store`; nobody is heard where nobody shares it."""
+        if self._peer is not None:
+            self._peer.hear(heard)
 
     # --- reads ---------------------------------------------------------------
 
@@ -292,24 +348,15 @@ class SqliteStore:
     def commit(self, batch: Batch) -> CommitTimes:
         """See :class:`~st8.core.ports.Store`."""
         packed = {digest: pack(data) for digest, data in batch.objects.items()}
-        begun = time.perf_counter()
-        with self._writing() as writer:
-            _compare_and_set(writer, batch)
-            if packed:
-                _put_objects(writer, packed, batch.epoch)
-            for namespace, records in batch.revisions.items():
-                writer.executemany(
-                    "INSERT INTO revisions (namespace, number, data, seal) "
-                    f"VALUES ({_NAMESPACE}, ?, ?, ?)",
-                    [
-                        (namespace, *record, seal(namespace, *record))
-                        for record in records
-                    ],
-                )
-            if batch.answers:
-                _remember(writer, batch)
-            written = time.perf_counter()
-        return CommitTimes(written - begun, time.perf_counter() - written)
+        with self.turn():
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                _write_batch(writer, batch, packed)
+                written = time.perf_counter()
+            synced = time.perf_counter()
+            moves = self.moves()
+        self._tell(batch.branches)
+        return CommitTimes(written - begun, synced - written, moves)
 
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
@@ -346,22 +393,24 @@ class SqliteStore:
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        if self._fenced is not None:
-            raise StoreFenced(self._fenced)
+        self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
-        with self._write_lock, self._readers_lock:
+        if self._peer is not None:
+            self._peer.close()
+        with self._write_lock, self._readers_lock, self._counter_lock:
             if self._closed:
                 return
             self._closed = True
+            counter = [] if self._counter is None else [self._counter]
             # Those that are in use are closed when they are given back.
-            for connection in (*self._idle_readers, self._writer):
+            for connection in (*self._idle_readers, *counter, self._writer):
                 # What it tidies up in the end may fail: all that was committed is
                 # in the log, and the next start does the rest.
                 with suppress(apsw.Error):
                     connection.close()
-            self._lock.release()
+        self._lock.close()
 
     # --- connections ---------------------------------------------------------
 
@@ -384,6 +433,16 @@ class SqliteStore:
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
+
+    def _open_counter(self) -> Connection:
+        """Open the connection that :meth:`moves` asks; it never waits for a lock."""
+        try:
+            counter = self._connect(apsw.SQLITE_OPEN_READONLY)
+            counter.execute("PRAGMA busy_timeout = 0")
+        except apsw.Error as error:
+            self._writer.close()
+            raise StorageFailed(f"can't open {self._path}: {error}") from None
+        return counter
 
     def _look(self) -> None:
         """Return if the file is ours; one that isn't is left byte for byte.
@@ -469,20 +528,53 @@ class SqliteStore:
         with self._write_lock:
             if self._closed:
                 raise StorageFailed("the store is closed")
-            if self._fenced is not None:
-                raise StoreFenced(self._fenced)
+            self._check_fence()
             writer = self._writer
             committing = False
             try:
                 writer.execute("BEGIN IMMEDIATE")
                 yield writer
                 committing = True
-                writer.execute("COMMIT")
+                with self._moving():
+                    writer.execute("COMMIT")
             except apsw.Error as error:
                 raise self._failed(error, committing=committing) from None
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def _moving(self) -> Generator[None]:
+        """Have the others ask SQLite, while the block runs and once after it."""
+        if self._peer is None:
+            yield
+            return
+        self._peer.begin_to_move()
+        try:
+            yield
+        finally:
+            self._peer.end_moving()
+
+    def _check_fence(self) -> None:
+        """Return if writes may go on.
+
+        Raises:
+            StoreFenced: One has failed, here or in a process that shares the store.
+        """
+        if self._fenced is None and self._peer is not None and self._peer.fenced:
+            self._fenced = "a write of another worker has failed; its log says how"
+        if self._fenced is not None:
+            raise StoreFenced(self._fenced)
+
+    def _fence(self, reason: str) -> None:
+        """Let nobody write any more, since ``reason``."""
+        self._fenced = reason
+        if self._peer is not None:
+            self._peer.fence()
+
+    def _tell(self, branches: Collection[BranchAt]) -> None:
+        if self._peer is not None:
+            self._peer.tell(branches)
 
     def _failed(self, error: apsw.Error, *, committing: bool) -> St8Error:
         """Roll back, fence unless only space is lacking, and return our error."""
@@ -499,7 +591,7 @@ class SqliteStore:
             )
         if isinstance(error, apsw.ConstraintError) and rolled_back:
             return InternalError(f"a batch breaks a rule of the store: {error}")
-        self._fenced = str(error) or type(error).__name__
+        self._fence(str(error) or type(error).__name__)
         if committing and isinstance(error, apsw.IOError):
             return OutcomeUnknown(
                 f"the commit to {self._path} failed ({error}): it may or may not be "
@@ -515,9 +607,29 @@ class SqliteStore:
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
         except apsw.Error as error:
-            self._fenced = f"rolling back failed: {error}"
+            self._fence(f"rolling back failed: {error}")
             return False
         return True
+
+
+def hold_directory(directory: Path) -> DirectoryLock:
+    """Make ``directory`` if it is not there, and hold it for those who will share it.
+
+    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
+
+    Raises:
+        StateDirectoryInUse: Another process holds it.
+        StorageFailed: It can't be made or locked.
+    """
+    changed = _make_directory(directory)
+    lock = DirectoryLock(directory)
+    try:
+        for above in changed:
+            _sync_directory(above)
+    except OSError as error:
+        lock.close()
+        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
+    return lock
 
 
 def _make_directory(directory: Path) -> list[Path]:
@@ -560,6 +672,23 @@ def _names(prefix: str, after: str) -> tuple[str, list[str]]:
         conditions.append("name < ?")
         values.append(stem[:-1] + chr(following))
     return " AND ".join(conditions), values
+
+
+def _write_batch(
+    writer: Connection, batch: Batch, packed: Mapping[Digest, bytes]
+) -> None:
+    """Write the rows of a batch; raise Stale if it does not fit what is there."""
+    _compare_and_set(writer, batch)
+    if packed:
+        _put_objects(writer, packed, batch.epoch)
+    for namespace, records in batch.revisions.items():
+        writer.executemany(
+            "INSERT INTO revisions (namespace, number, data, seal) "
+            f"VALUES ({_NAMESPACE}, ?, ?, ?)",
+            [(namespace, *record, seal(namespace, *record)) for record in records],
+        )
+    if batch.answers:
+        _remember(writer, batch)
 
 
 def _put_objects(

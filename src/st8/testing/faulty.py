@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self, final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from st8.core.ids import (
         BranchName,
@@ -115,6 +116,10 @@ class FaultyStore:
     def moves(self) -> int | None:
         """See :class:`~st8.core.ports.Store`; None where a test says there are others."""
         return self._store.moves() if self.exclusive else None
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See :class:`~st8.core.ports.Store`."""
+        return self._store.turn()
 
     def hear(self, heard: Heard) -> None:
         """See :class:`~st8.core.ports.Store`; see :attr:`heard`."""
@@ -264,7 +269,7 @@ class FaultyStore:
         with self._lock:
             self.batches.append(batch)
         self._leave("commit")
-        return times
+        return times if self.exclusive else times._replace(moves=None)
 
     def numbers(
         self, namespace: Namespace, after: RevisionNumber, limit: int

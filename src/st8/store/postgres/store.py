@@ -9,7 +9,7 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -40,6 +40,7 @@ from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
     from st8.store.postgres.statements import Commit
@@ -164,6 +165,10 @@ class PostgresStore:
 
     def moves(self) -> None:
         """See :class:`~st8.core.ports.Store`: others write, and only the server knows."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """See :class:`~st8.core.ports.Store`: commits take theirs."""
+        return nullcontext()
 
     def hear(self, heard: Heard) -> None:
         """See :class:`~st8.core.ports.Store`."""
