@@ -17,7 +17,7 @@ from st8.core.errors import (
 )
 from st8.core.ids import digest_of
 from st8.core.ports import Stale
-from st8.store.postgres import PostgresStore, connections
+from st8.store.postgres import PostgresStore, connections, turns
 from st8.testing.batches import (
     MAIN,
     NO_MARKS,
@@ -51,7 +51,15 @@ def schema(postgres: PostgresServer) -> str:
 @pytest.fixture
 def store(postgres: PostgresServer, schema: str) -> Iterator[PostgresStore]:
     """A new store."""
-    with closing(PostgresStore(postgres.url(schema))) as store:
+    with _store(postgres.url(schema)) as store:
+        yield store
+
+
+@contextmanager
+def _store(url: str) -> Iterator[PostgresStore]:
+    """A store whose connections nobody but the test uses: it announces nothing."""
+    with closing(PostgresStore(url)) as store:
+        store._announcements.close()
         yield store
 
 
@@ -125,7 +133,7 @@ def test_a_server_that_takes_no_writes_says_so(
     try:
         postgres.run(f"ALTER ROLE {USER} SET default_transaction_read_only = on")
         store._connections.forget()
-        with closing(PostgresStore(postgres.url(schema))) as other:
+        with _store(postgres.url(schema)) as other:
             for some in (store, other):
                 with pytest.raises(StorageFailed, match="connect to the primary"):
                     write(some)
@@ -204,7 +212,7 @@ def test_a_server_that_was_restarted_costs_nothing(
     own_server: PostgresServer, mode: str
 ) -> None:
     """While it is down all is refused, at once; when it is up again all works."""
-    with closing(PostgresStore(own_server.url())) as store:
+    with _store(own_server.url()) as store:
         for number in range(1, 4):
             assert number == write(store)
             before = dump(store)
@@ -225,7 +233,7 @@ def test_a_server_that_is_away_is_not_overrun(
 ) -> None:
     """While no connection can be made few are tried, and all are told why."""
     monkeypatch.setattr(connections, "_PAUSE_S", 3600.0)
-    with closing(PostgresStore(own_server.url())) as store:
+    with _store(own_server.url()) as store:
         write(store)
         own_server.stop()
         told: set[str] = set()
@@ -348,15 +356,20 @@ def test_a_sweep_passes_over_what_is_being_stamped(
 
 
 def test_who_loses_again_and_again_gets_a_turn(
-    postgres: PostgresServer, schema: str, store: PostgresStore
+    postgres: PostgresServer,
+    schema: str,
+    store: PostgresStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """After some losses a turn is held until the commit; others still get theirs."""
+    begin = turns._BEGIN.replace(b"'250ms'", b"'60s'")
+    monkeypatch.setattr(turns, "_BEGIN", begin)  # not ended before it is looked for
     turn = (
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
         "AND mode = 'ExclusiveLock' AND granted"
     )
     write(store)
-    with closing(PostgresStore(postgres.url(schema))) as other:
+    with _store(postgres.url(schema)) as other:
         for _ in range(3):
             with pytest.raises(Stale):
                 set_branch(store, branch_at(9), branch_at(1))

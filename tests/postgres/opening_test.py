@@ -373,6 +373,7 @@ def test_all_connections_in_use_is_told(
 
 def test_many_threads_share_few_connections(postgres: PostgresServer) -> None:
     """More threads than connections all get their answers."""
+    postgres.end_sessions()  # those of tests before, which may be on their way only
     with closing(PostgresStore(postgres.url(postgres.new_schema()))) as store:
         write(store)
 
