@@ -296,7 +296,7 @@ def test_too_many_tasks(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(patient.get, "k")
-            await anyio.to_thread.run_sync(asked.wait, 10)
+            await anyio.to_thread.run_sync(asked.wait, 60)
             hurried = patient.scope()
             hurried._transport = other = object.__new__(_async_transport.AsyncTransport)
             vars(other).update(vars(patient._transport), _timeout_s=0.1)
@@ -319,14 +319,14 @@ def test_cancelled_call(loop: str) -> None:
     def answer_late(wire: Wire) -> None:
         wire.request()
         asked.set()
-        gone.wait(10)
+        gone.wait(60)
         wire.send(answer({"revision": 1, "objects": {"k": "late"}}))
 
     async def main() -> str:
         async with AsyncClient(server.url) as client:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(client.get, "k")
-                await anyio.to_thread.run_sync(asked.wait, 10)
+                await anyio.to_thread.run_sync(asked.wait, 60)
                 tasks.cancel_scope.cancel()
             gone.set()
             return await client.get("k")
@@ -346,7 +346,7 @@ def test_closed_while_in_use(loop: str) -> None:
     def wait(wire: Wire) -> None:
         wire.request()
         asked.set()
-        closed.wait(10)
+        closed.wait(60)
         wire.send(STATE)
         wire.wait_for_close()
         ended.set()
@@ -360,7 +360,7 @@ def test_closed_while_in_use(loop: str) -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-            await anyio.to_thread.run_sync(asked.wait, 10)
+            await anyio.to_thread.run_sync(asked.wait, 60)
             await client.close()
             closed.set()
             with pytest.raises(RuntimeError, match="closed"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Seen", "Server", "Wire", "always", "answer", "once", "problem", "scripted"]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Seen(NamedTuple):

@@ -90,7 +90,7 @@ def test_connection_closed_while_idle() -> None:
         Client(server.url, retries=0) as client,
     ):
         client.apply({"k": "v"})
-        assert closed.wait(10)
+        assert closed.wait(60)
         made = client.create_branch("b")
 
     assert ("b", 2, 2) == (made.name, server.connections, len(server.requests))
@@ -133,7 +133,7 @@ def test_many_threads() -> None:
     def echo(wire: Wire) -> None:
         while True:
             seen = wire.request()
-            together.wait(10)
+            together.wait(60)
             key = seen.target.rpartition("=")[2]
             wire.send(answer({"revision": 1, "objects": {key: f"of {key}"}}))
 
@@ -147,7 +147,7 @@ def test_many_threads() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
 
     assert ({k: f"of {k}" for k in "abcd"}, 4) == (found, server.connections)
 
@@ -259,7 +259,7 @@ def test_lost_answer_then_refused_connection() -> None:
 
     def die(wire: Wire) -> None:
         wire.request()
-        assert dead.wait(10)
+        assert dead.wait(60)
         wire.reset()
 
     with scripted(die) as server, Client(server.url) as client:
@@ -306,10 +306,10 @@ def test_dry_run_is_a_read() -> None:
 
 def test_silent_daemon() -> None:
     """A read that gets no answer in time is TimedOut; a write is OutcomeUnknown."""
-    with scripted(stay_silent) as server, Client(server.url, timeout_s=0.2) as client:
-        with pytest.raises(TimedOut, match=r"nothing within 0\.2 s"):
+    with scripted(stay_silent) as server, Client(server.url, timeout_s=2) as client:
+        with pytest.raises(TimedOut, match=r"nothing within 2 s"):
             client.get("k")
-        with pytest.raises(OutcomeUnknown, match=r"nothing within 0\.2 s"):
+        with pytest.raises(OutcomeUnknown, match=r"nothing within 2 s"):
             client.apply({"k": "v"})
 
 
@@ -335,7 +335,7 @@ def test_daemon_that_does_not_read() -> None:
     over = threading.Event()
 
     def never_read(_: Wire) -> None:
-        over.wait(10)
+        over.wait(60)
 
     big = {f"k{i}": "x" * 4_000_000 for i in range(4)}
     with (

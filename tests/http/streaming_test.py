@@ -219,7 +219,8 @@ def test_who_goes_away_is_not_written_for(large: Large) -> None:
             chunks += 1
             if chunks == 2:
                 gone.set()
-        await asyncio.sleep(0.01)
+        for _ in range(100):  # turns of the loop, in which it is heard of
+            await asyncio.sleep(0)
 
     async def ask() -> None:
         await large.api.app(connection("GET", "/v1/state"), receive, send)

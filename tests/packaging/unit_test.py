@@ -7,9 +7,11 @@ import shlex
 import shutil
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
+from queue import Queue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,23 +177,36 @@ def test_stopping_has_the_time_that_it_needs() -> None:
 
 
 @pytest.fixture
-def notices(tmp_path: Path) -> Iterator[socket.socket]:
-    """What systemd listens on for what st8d says of itself."""
+def notices(tmp_path: Path) -> Iterator[Queue[str]]:
+    """What st8d says of itself, taken off its socket at once, as systemd does.
+
+    The kernel keeps ten messages for who does not; what is beyond them is lost.
+    """
+    heard: Queue[str] = Queue()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(60)
-        yield manager
+
+        def hear() -> None:
+            while said := manager.recv(4_096):
+                heard.put(said.decode())
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        yield heard
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(tmp_path / "notify"))
+        thread.join()
 
 
-def _until(notices: socket.socket, wanted: str) -> list[str]:
+def _until(notices: Queue[str], wanted: str) -> list[str]:
     """Return what st8d says up to ``wanted``."""
     said: list[str] = []
     while wanted not in said:
-        said += notices.recv(4_096).decode().splitlines()
+        said += notices.get(timeout=60).splitlines()
     return said
 
 
-def test_its_commands_run_st8d(tmp_path: Path, notices: socket.socket) -> None:
+def test_its_commands_run_st8d(tmp_path: Path, notices: Queue[str]) -> None:
     """Checked, started, ready, watched, reloaded and stopped as the unit says."""
     port = free_port()
     replaced = _put(tmp_path, port)
