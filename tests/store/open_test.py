@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from st8.core.errors import InvalidValue, StorageFailed
+from st8.core.errors import InvalidValue, StateDirectoryInUse, StorageFailed
 from st8.store.memory import MemoryStore
-from st8.store.open import open_store, place_of
+from st8.store.open import Sharing, open_store, place_of
 from st8.store.sqlite import FILE_NAME, SqliteStore
+from st8.testing.batches import A, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +64,25 @@ def test_the_place_of_a_store_has_no_password(tmp_path: Path) -> None:
     assert "PostgreSQL at db:5433, database st8, schema two" == place_of(url)
     assert f"sqlite:{tmp_path}" == place_of(f"sqlite:{tmp_path}/a/..")
     assert "memory:" == place_of("memory:")
+
+
+def test_a_store_is_shared(tmp_path: Path) -> None:
+    """Each process opens it by its number, and nobody else while they share it."""
+    url = f"sqlite:{tmp_path}/state"
+    with closing(Sharing(url, 2)) as sharing:
+        with pytest.raises(StateDirectoryInUse):
+            open_store(url)
+        with closing(sharing.open(0)) as one, closing(sharing.open(1)) as other:
+            write(one)
+
+            assert 1 == other.namespace(A).last_revision
+            assert (False, False) == (one.exclusive, other.exclusive)
+    open_store(url).close()
+
+
+def test_what_only_one_process_can_see_is_not_shared() -> None:
+    """A store in memory, and what is none, are refused."""
+    with pytest.raises(InvalidValue, match="memory: can't be shared"):
+        Sharing("memory:", 2)
+    with pytest.raises(InvalidValue, match="is not a store"):
+        Sharing("mysql://x", 2)

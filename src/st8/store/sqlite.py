@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from array import array
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -40,19 +39,19 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, seal, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
+from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
 
 if TYPE_CHECKING:
     from collections.abc import (
         Collection,
         Container,
         Generator,
-        Iterable,
         Mapping,
         Sequence,
     )
@@ -70,14 +69,11 @@ _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
-_ANSWERS_FORGOTTEN: Final = 64
-"""Expired answers deleted by a commit that adds some."""
 _LAST_CHARACTER: Final = "\U0010ffff"
 _INTEGER_MAX: Final = 2**63 - 1
 _FIRST_SURROGATE: Final = 0xD800
 _LAST_SURROGATE: Final = 0xDFFF
 
-_NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
 _ANSWERS: Final = (
     "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
     "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
@@ -189,7 +185,7 @@ class SqliteStore:
             for prefix, packed in connection.execute(
                 "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
                 "ON prefix = value",
-                (_integers(wanted),),
+                (integers(wanted),),
             ):
                 data = unpack(packed)
                 rows.append((prefix, data))
@@ -234,7 +230,7 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
             "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {_NAMESPACE} AND name = ?",
+            f"WHERE namespace = {NAMESPACE} AND name = ?",
             namespace,
             name,
         )
@@ -247,7 +243,7 @@ class SqliteStore:
         where, values = _names(prefix, after)
         rows = self._rows(
             "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {_NAMESPACE} AND {where} ORDER BY name LIMIT ?",
+            f"WHERE namespace = {NAMESPACE} AND {where} ORDER BY name LIMIT ?",
             namespace,
             *values,
             limit,
@@ -260,7 +256,7 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
             "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND name = ?",
+            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND name = ?",
             namespace,
             name,
         )
@@ -275,7 +271,7 @@ class SqliteStore:
         where, values = _names(prefix, after)
         rows = self._rows(
             "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {_NAMESPACE} AND {where} "
+            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND {where} "
             "ORDER BY name LIMIT ?",
             namespace,
             *values,
@@ -294,7 +290,7 @@ class SqliteStore:
                     continue
                 for row in connection.execute(
                     "SELECT number, data, seal FROM revisions "
-                    f"WHERE namespace = {_NAMESPACE} AND number = ?",
+                    f"WHERE namespace = {NAMESPACE} AND number = ?",
                     (namespace, number),
                 ):
                     found[number] = unsealed(row, namespace, int, bytes)[1]
@@ -305,7 +301,7 @@ class SqliteStore:
     ) -> Sequence[RevisionNumber]:
         """See :class:`~st8.core.ports.Store`."""
         rows = self._rows(
-            f"SELECT number FROM revisions WHERE namespace = {_NAMESPACE} "
+            f"SELECT number FROM revisions WHERE namespace = {NAMESPACE} "
             "AND number > ? ORDER BY number LIMIT ?",
             namespace,
             after,
@@ -317,7 +313,7 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         row = self._row(
             "SELECT key, request, revision, noop, expires_ns, seal FROM answers "
-            f"WHERE namespace = {_NAMESPACE} AND key = ?",
+            f"WHERE namespace = {NAMESPACE} AND key = ?",
             namespace,
             key,
         )
@@ -351,7 +347,7 @@ class SqliteStore:
         with self.turn():
             begun = time.perf_counter()
             with self._writing() as writer:
-                _write_batch(writer, batch, packed)
+                write_batch(writer, batch, packed)
                 written = time.perf_counter()
             synced = time.perf_counter()
             moves = self.moves()
@@ -363,10 +359,10 @@ class SqliteStore:
     ) -> int:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
-            _count_up_epoch(writer, expected)
+            count_up_epoch(writer, expected)
             for namespace, numbers in removed.items():
                 writer.executemany(
-                    f"DELETE FROM revisions WHERE namespace = {_NAMESPACE} "
+                    f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
                     "AND number = ?",
                     [(namespace, number) for number in numbers],
                 )
@@ -672,145 +668,3 @@ def _names(prefix: str, after: str) -> tuple[str, list[str]]:
         conditions.append("name < ?")
         values.append(stem[:-1] + chr(following))
     return " AND ".join(conditions), values
-
-
-def _write_batch(
-    writer: Connection, batch: Batch, packed: Mapping[Digest, bytes]
-) -> None:
-    """Write the rows of a batch; raise Stale if it does not fit what is there."""
-    _compare_and_set(writer, batch)
-    if packed:
-        _put_objects(writer, packed, batch.epoch)
-    for namespace, records in batch.revisions.items():
-        writer.executemany(
-            "INSERT INTO revisions (namespace, number, data, seal) "
-            f"VALUES ({_NAMESPACE}, ?, ?, ?)",
-            [(namespace, *record, seal(namespace, *record)) for record in records],
-        )
-    if batch.answers:
-        _remember(writer, batch)
-
-
-def _put_objects(
-    writer: Connection, packed: Mapping[Digest, bytes], epoch: int
-) -> None:
-    """Store objects; those that are there already are stamped with ``epoch``.
-
-    One that is there but damaged is replaced.
-    """
-    there: set[Digest] = set()
-    stamped: list[tuple[int, int]] = []
-    damaged: list[tuple[int]] = []
-    for row, stamp, prefix, data in writer.execute(
-        "SELECT id, epoch, prefix, data FROM carray(?) CROSS JOIN objects "
-        "ON prefix = value",
-        (_integers(map(digest_prefix, packed)),),
-    ):
-        digest = _digest_of_packed(data)
-        if digest is not None and digest in packed:
-            there.add(digest)
-            if stamp < epoch:
-                stamped.append((epoch, row))
-        elif digest is None or digest_prefix(digest) != prefix:
-            damaged.append((row,))
-    writer.executemany("DELETE FROM objects WHERE id = ?", damaged)
-    writer.executemany("UPDATE objects SET epoch = ? WHERE id = ?", stamped)
-    writer.executemany(
-        "INSERT INTO objects (prefix, epoch, data) VALUES (?, ?, ?)",
-        [
-            (digest_prefix(digest), epoch, data)
-            for digest, data in packed.items()
-            if digest not in there
-        ],
-    )
-
-
-def _digest_of_packed(data: bytes) -> Digest | None:
-    try:
-        return digest_of(unpack(data))
-    except Corrupt:
-        return None
-
-
-def _integers(values: Iterable[int]) -> object:
-    """Return integers as a table-valued function takes them; at least one."""
-    # apsw does not say what its buffers are made of.
-    return apsw.carray(array("q", values))  # pyright: ignore[reportUnknownMemberType]
-
-
-def _compare_and_set(writer: Connection, batch: Batch) -> None:
-    """Set every ref of ``batch`` that is as expected; raise Stale at one that isn't."""
-    if writer.execute("SELECT epoch FROM collection").fetchall() != [(batch.epoch,)]:
-        raise Stale
-    for namespace, (expected, last) in batch.namespaces.items():
-        writer.execute(
-            "INSERT INTO namespaces (name, last_revision, seal) VALUES (?, 0, ?) "
-            "ON CONFLICT DO NOTHING",
-            (namespace, seal(namespace, 0)),
-        )
-        writer.execute(
-            "UPDATE namespaces SET last_revision = ?, seal = ? "
-            "WHERE name = ? AND last_revision = ?",
-            (last, seal(namespace, last), namespace, expected),
-        )
-        _expect_one(writer)
-    for (namespace, _), (branch, new_branch) in batch.branches.items():
-        if branch is not None:
-            writer.execute(
-                f"DELETE FROM branches WHERE namespace = {_NAMESPACE} "
-                "AND (name, base, since, head, head_digest) = (?, ?, ?, ?, ?)",
-                (namespace, *branch),
-            )
-            _expect_one(writer)
-        if new_branch is not None:
-            writer.execute(
-                "INSERT INTO branches (namespace, name, base, since, head, "
-                f"head_digest, seal) VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT DO NOTHING",
-                (namespace, *new_branch, seal(namespace, *new_branch)),
-            )
-            _expect_one(writer)
-    for (namespace, _), (checkpoint, new) in batch.checkpoints.items():
-        if checkpoint is not None:
-            writer.execute(
-                f"DELETE FROM checkpoints WHERE namespace = {_NAMESPACE} AND "
-                "(name, revision, digest, branch, description, author, time_ns) = "
-                "(?, ?, ?, ?, ?, ?, ?)",
-                (namespace, *checkpoint),
-            )
-            _expect_one(writer)
-        if new is not None:
-            writer.execute(
-                "INSERT INTO checkpoints (namespace, name, revision, digest, branch, "
-                "description, author, time_ns, seal) "
-                f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (namespace, *new, seal(namespace, *new)),
-            )
-            _expect_one(writer)
-
-
-def _expect_one(writer: Connection) -> None:
-    if writer.changes() != 1:
-        raise Stale
-
-
-def _remember(writer: Connection, batch: Batch) -> None:
-    """Store answers to idempotency keys, and forget some that have expired."""
-    writer.execute(
-        "DELETE FROM answers WHERE rowid IN "
-        "(SELECT rowid FROM answers WHERE expires_ns < ? LIMIT ?)",
-        (batch.now_ns, _ANSWERS_FORGOTTEN + len(batch.answers)),
-    )
-    writer.executemany(
-        "INSERT OR REPLACE INTO answers "
-        "(namespace, key, request, revision, noop, expires_ns, seal) "
-        f"VALUES ({_NAMESPACE}, ?, ?, ?, ?, ?, ?)",
-        [(*at, *answer, seal(*at, *answer)) for at, answer in batch.answers.items()],
-    )
-
-
-def _count_up_epoch(writer: Connection, expected: int) -> None:
-    writer.execute(
-        "UPDATE collection SET epoch = epoch + 1 WHERE epoch = ?", (expected,)
-    )
-    _expect_one(writer)
