@@ -85,7 +85,7 @@ def test_numbers_that_are_known_are_not_asked_for(
 def test_numbers_of_a_shared_store_are_asked_for(
     store: FaultyStore, engine: Engine
 ) -> None:
-    """Where others may write too, numbers are not remembered."""
+    """Where others write too, one guess that is wrong is enough, and it does no harm."""
     store.exclusive = False
     other = Engine(store, FakeClock())
     for number in range(1, 7, 2):
@@ -94,7 +94,7 @@ def test_numbers_of_a_shared_store_are_asked_for(
     other.collect(keep=1)
 
     assert 7 == apply(engine, {"k": "7"}).number
-    assert 0 == engine.stats().stale
+    assert 1 == engine.stats().stale
     other._committer.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,13 +27,15 @@ from st8.core.errors import (
 from st8.core.ids import Scope
 from st8.core.ports import Stale
 from st8.engine.draft import Draft
+from st8.engine.guesses import Guesses
 from st8.engine.requests import Apply, DeleteCheckpoint, WriteRequest
+from st8.engine.results import WriteResult
 from st8.engine.stats import BATCH_BOUNDS, SYNC_BOUNDS_S, Histogram
 from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
     from st8.core.ids import Namespace
-    from st8.core.ports import Clock, Store
+    from st8.core.ports import BranchAt, Clock, Store
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
@@ -73,6 +75,7 @@ class Committer:
         self._clock = clock
         self._refs = refs
         self._objects = objects
+        self._guesses = Guesses(refs)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="st8-commit")
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
@@ -195,9 +198,10 @@ class Committer:
                 waiting.done(answer)
 
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
+        guess = self._may_guess(batch)
         for _ in range(_ATTEMPTS):
             try:
-                draft, answers = self._prepare(batch)
+                draft, answers = self._prepare(batch, guess=guess)
                 if draft.batch:
                     times = self._store.commit(draft.batch)
                     self.write_seconds.observe(times.write_s)
@@ -208,13 +212,18 @@ class Committer:
                     self._refs.committed(
                         draft.new_branches(), draft.new_revisions(), times.moves
                     )
+                    if times.moves is None:  # else it is known whether that holds
+                        self._guesses.learn(draft.batch)
                     self.tell([Scope(*at) for at in draft.new_branches()])
             except Stale:
                 self.stale += 1
                 self._refs.forget_refs()
+                self._guesses.mistrust()
+                guess = False
                 continue
             except BaseException:
                 self._refs.forget_refs()
+                self._guesses.forget(None)
                 raise
             return answers
         raise Conflict(
@@ -222,25 +231,46 @@ class Committer:
             f"{_ATTEMPTS} attempts, and nothing was changed. Try again"
         )
 
+    def heard(self, branches: Collection[BranchAt] | None) -> None:
+        """Guess nothing any more of branches that others have moved; None: of any."""
+        self._guesses.forget(branches)
+
+    def _may_guess(self, batch: list[_Waiting]) -> bool:
+        """Return whether what the batch reads may be guessed first.
+
+        Applies read a branch and move it, so the commit compares what they have read.
+        Others also read what they leave as it is.
+        """
+        return all(
+            isinstance(waiting.request, Apply) and not waiting.request.dry_run
+            for waiting in batch
+        ) and self._guesses.are_worth(_namespace_of(batch[0].request))
+
     def tell(self, scopes: Sequence[Scope] | None) -> None:
         """Tell the listeners which branches moved; None is that any may have."""
         for listener in self.listeners if scopes != [] else ():
             with suppress(Exception):  # it must not harm what is durable
                 listener(scopes)
 
-    def _prepare(self, batch: list[_Waiting]) -> tuple[Draft, list[Written | St8Error]]:
+    def _prepare(
+        self, batch: list[_Waiting], *, guess: bool
+    ) -> tuple[Draft, list[Written | St8Error]]:
         """Return a draft of the batch and the answers for when it is durable.
 
         Raises:
-            Stale: Another daemon has collected what was read.
+            Stale: Another daemon has collected what was read, or a guess was wrong.
             St8Error: Nothing can be prepared, and nothing was changed.
         """
         try:
-            epoch = self._epoch(batch)
-            draft = Draft(self._refs, epoch, self._clock.now_ns())
-            answers = [self._draw(draft, waiting.request) for waiting in batch]
+            now_ns = self._clock.now_ns()
+            if guess:
+                draft, answers = self._drawn(batch, self._guesses, now_ns)
+                if _all_revise(draft, answers):
+                    return draft, answers
+                # The commit would not prove the others, or there would be none.
+            draft, answers = self._drawn(batch, self._refs, now_ns)
             damaged = any(isinstance(answer, Corrupt) for answer in answers)
-            collected = damaged and self._epoch(batch) != epoch
+            collected = damaged and _epoch(batch, self._refs) != draft.batch.epoch
         except (St8Error, Stale):
             raise
         except BaseException as error:
@@ -248,6 +278,12 @@ class Committer:
         if collected:
             raise Stale
         return draft, answers
+
+    def _drawn(
+        self, batch: list[_Waiting], refs: Refs | Guesses, now_ns: int
+    ) -> tuple[Draft, list[Written | St8Error]]:
+        draft = Draft(refs, _epoch(batch, refs), now_ns)
+        return draft, [self._draw(draft, waiting.request) for waiting in batch]
 
     def _draw(self, draft: Draft, request: WriteRequest) -> Written | St8Error:
         """Do one request in the draft; its error is its own."""
@@ -262,9 +298,19 @@ class Committer:
             failure.__cause__ = error
             return failure
 
-    def _epoch(self, batch: list[_Waiting]) -> int:
-        """Return the collection epoch that the batch is prepared in."""
-        return self._refs.namespace(_namespace_of(batch[0].request)).epoch
+
+def _epoch(batch: list[_Waiting], refs: Refs | Guesses) -> int:
+    """Return the collection epoch that the batch is prepared in."""
+    return refs.namespace(_namespace_of(batch[0].request)).epoch
+
+
+def _all_revise(draft: Draft, answers: Sequence[Written | St8Error]) -> bool:
+    """Return whether each answer is a revision that the batch makes."""
+    made = {id(revision) for revision in draft.new_revisions()}
+    return all(
+        isinstance(answer, WriteResult) and id(answer.revision) in made
+        for answer in answers
+    )
 
 
 def _fault(error: BaseException) -> InternalError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from st8.core.ids import Author, Message
+    from st8.engine.guesses import Guesses
     from st8.engine.refs import Refs
 
 __all__ = ["Draft"]
@@ -37,7 +38,7 @@ class Draft:
     Used by one thread.
     """
 
-    def __init__(self, refs: Refs, epoch: int, now_ns: int) -> None:
+    def __init__(self, refs: Refs | Guesses, epoch: int, now_ns: int) -> None:
         """Begin an empty batch for the store behind ``refs``."""
         self._refs = refs
         self._last: dict[Namespace, RevisionNumber] = {}

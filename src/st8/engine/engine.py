@@ -122,6 +122,7 @@ class Engine:
     def _heard(self, branches: Collection[BranchAt] | None) -> None:
         """Take note of what others have moved."""
         self._refs.heard(branches)
+        self._committer.heard(branches)
         scopes = None if branches is None else [Scope(*at) for at in branches]
         self._committer.tell(scopes)
 

@@ -2,7 +2,8 @@
 
 The statement first lets the one go first whose turn it is. It locks what all writers of the same things lock in the same order:
 the row of the store, shared, and the rows of the namespaces. Then it compares, and
-the rest is done only if the numbers of the namespaces are as expected. A branch or
+the rest is done only if the format and the epoch of the store and the numbers of the
+namespaces are as expected. A branch or
 checkpoint is compared where it is set; if one is not as expected the statement fails
 by a division by zero, which undoes all of it.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from st8.store.postgres.schema import FORMAT
 from st8.store.postgres.turns import NO_TURN
 from st8.store.postgres.values import Bigints, Binaries, Texts
 from st8.store.rows import seal
@@ -41,7 +43,7 @@ _AGREED: Final = "EXISTS (SELECT FROM agreed)"
 
 _HEAD: Final = f"""
 WITH collected AS MATERIALIZED (
-  SELECT epoch FROM store WHERE epoch = $1::bigint AND (
+  SELECT epoch FROM store WHERE epoch = $1::bigint AND format = {FORMAT} AND (
     SELECT CASE WHEN $8::bigint = {NO_TURN} THEN true
       WHEN pg_try_advisory_xact_lock_shared($8::bigint) THEN true
       ELSE length(pg_sleep({_PATIENCE_S})::text) = 0 END) FOR SHARE
