@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from st8.config import SETTINGS, Finished, Settings, TcpAddress, UsageError, load, show
@@ -157,6 +157,8 @@ NAMES = st.sampled_from([setting.name for setting in SETTINGS if setting.in_file
 
 
 @given(st.dictionaries(NAMES, st.text(st.characters())))
+@example({setting.name: "" for setting in SETTINGS if setting.in_file})
+@example({"store": ""})
 def test_any_texts_are_settings_or_an_error(texts: dict[str, str]) -> None:
     """Whatever the values are, they are taken or refused with the flag's name."""
     found: tuple[str, ...] = ()

@@ -103,6 +103,7 @@ def load(
         state_dir=values["state-dir"],
         store=values["store"],
         store_from_flag=said["store"].source == "flag"
+        and values["store"] is not None
         and conceal_url(values["store"]) != values["store"],
         workers=values["workers"],
         token=values["token"],
