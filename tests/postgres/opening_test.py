@@ -335,12 +335,13 @@ def test_sessions_do_not_depend_on_other_defaults(postgres: PostgresServer) -> N
     with (
         _configured(postgres, "default_transaction_isolation", "serializable"),
         _configured(postgres, "search_path", "public"),
-        _configured(postgres, "statement_timeout", "1"),
+        _configured(postgres, "statement_timeout", "20s"),
         closing(PostgresStore(postgres.url(postgres.new_schema()))) as store,
     ):
         assert 1 == write(store)
-        assert [("read committed", "st8d")] == store._rows(
+        assert [("read committed", "30s", "st8d")] == store._rows(
             b"SELECT current_setting('transaction_isolation'), "
+            b"current_setting('statement_timeout'), "
             b"current_setting('application_name')"
         )
 
