@@ -335,7 +335,7 @@ def test_sessions_do_not_depend_on_other_defaults(postgres: PostgresServer) -> N
     with (
         _configured(postgres, "default_transaction_isolation", "serializable"),
         _configured(postgres, "search_path", "public"),
-        _configured(postgres, "statement_timeout", "20s"),
+        _configured(postgres, "statement_timeout", "20000"),
         closing(PostgresStore(postgres.url(postgres.new_schema()))) as store,
     ):
         assert 1 == write(store)
