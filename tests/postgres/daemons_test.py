@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, cast
 
@@ -81,6 +83,37 @@ def test_workers_on_one_store(url: str) -> None:
 
             assert (number, {"n": str(number)}) == both[1 - number % 2].state(SCOPE)
         assert 0 == daemon.stop()
+
+
+def test_a_watcher_goes_from_daemon_to_daemon(two: tuple[Client, Client]) -> None:
+    """Whoever goes on at another daemon misses nothing and hears nothing twice."""
+    last = 60
+
+    def write(client: Client, key: str) -> None:
+        for number in range(last // 2):
+            client.apply({key: str(number)})
+
+    threads = [
+        threading.Thread(target=write, args=pair)
+        for pair in zip(two, "ab", strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    told: list[int] = []
+    for client in itertools.cycle(two):
+        with closing(client.watch(after=told[-1] if told else 0)) as watch:
+            while len(told) < last:
+                event = next(watch)
+                assert isinstance(event, RevisionEvent)
+                told.append(event.entry.revision)
+                if len(told) % 7 == 0:
+                    break
+        if len(told) == last:
+            break
+    for thread in threads:
+        thread.join()
+
+    assert list(range(1, last + 1)) == told
 
 
 def test_settings_of_a_store(url: str, postgres: PostgresServer) -> None:
