@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING
 
 from st8 import daemon
 from st8.core.errors import StorageFailed
+from st8.engine.engine import Engine
 from st8.store.postgres import PostgresStore
 
 if TYPE_CHECKING:
+    from st8.core.ids import Scope
     from st8.core.ports import Batch, CommitTimes
+    from st8.engine.history import Resolved
+    from st8.engine.requests import Freshness, Selector
 
 
 def remember_heads() -> None:
-    """Believe that nobody else writes: show old heads, whatever others have done."""
-    PostgresStore.moves = lambda _: 0  # type: ignore[method-assign,assignment]
+    """Show whoever asks for the head the one that is remembered, and hear of nobody."""
+    resolve = Engine._resolve
+
+    def resolve_from_memory(
+        self: Engine, scope: Scope, selector: Selector, freshness: Freshness
+    ) -> Resolved:
+        return resolve(self, scope, selector, freshness._replace(max_stale_s=3600))
+
+    Engine._resolve = resolve_from_memory  # type: ignore[method-assign]
     PostgresStore.hear = lambda *_: None  # type: ignore[method-assign]
 
 
