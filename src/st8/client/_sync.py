@@ -397,6 +397,7 @@ class Client:
             max_stale_s: As for :meth:`get`.
 
         Raises:
+            NotReached: The branch has not come to ``min_revision``.
             NothingApplied: The scope has no state at all; it may be mistyped.
             NotFound: The revision or checkpoint is not there.
         """

@@ -183,8 +183,8 @@ class Store(Protocol):
 
         What was read from the store since it was asked for is current as long as it
         stays the same: it has changed before a write of others is answered, or read
-        by anyone; it may change with writes of one's own, too. None where that can't be told without asking the store. Never
-        waits.
+        by anyone; it may change with writes of one's own, too. None where that can't
+        be told without asking the store. Never waits.
         """
         ...
 

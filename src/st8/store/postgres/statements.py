@@ -1,11 +1,11 @@
 """A batch as one statement, so that a commit is one round trip and one fsync.
 
-The statement first lets the one go first whose turn it is. It locks what all writers of the same things lock in the same order:
-the row of the store, shared, and the rows of the namespaces. Then it compares, and
-the rest is done only if the format and the epoch of the store and the numbers of the
-namespaces are as expected. A branch or
-checkpoint is compared where it is set; if one is not as expected the statement fails
-by a division by zero, which undoes all of it.
+The statement first lets the one go first whose turn it is. It locks what all writers of
+the same things lock in the same order: the row of the store, shared, and the rows of the
+namespaces. Then it compares, and the rest is done only if the format and the epoch of the
+store and the numbers of the namespaces are as expected. A branch or checkpoint is compared
+where it is set; if one is not as expected the statement fails by a division by zero, which
+undoes all of it.
 
 It has one part for each kind of thing in the batch. A part takes arrays, one for each
 column, so the text depends on the kinds alone and is planned once by each connection.
