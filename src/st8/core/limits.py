@@ -182,7 +182,7 @@ REDACTED_PLACES = Limit(
     "redacted_places_max",
     1_000,
     "Keys under which a content stands that is to be redacted: what stands under more "
-    "is no secret, and could never be stored again.",
+    "did not leak, and could never be stored again.",
 )
 GC_KEEP = Limit(
     "gc_keep_max",

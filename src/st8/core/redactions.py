@@ -6,7 +6,7 @@ revision it stood. The digests that name it stay, so every history still verifie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core.revisions import format_time
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from st8.core.ids import Author, Digest, Key, Message, Namespace
 
 __all__ = ["Redaction", "mark_of"]
+
+_NS: Final = 1_000_000_000
 
 
 class Redaction(NamedTuple):
@@ -39,9 +41,9 @@ class Redaction(NamedTuple):
 
 
 def mark_of(redaction: Redaction) -> bytes:
-    """Return what is read in place of the content: one line that says who and when."""
+    """Return what is read in place of the content: one line that says who and when, to the second."""
     by = f" by {redaction.author}" if redaction.author else ""
     why = " ".join(redaction.reason.split())
     why = f": {why}" if why else ""
-    when = format_time(redaction.time_ns)
+    when = format_time(redaction.time_ns // _NS * _NS)
     return f"[st8: redacted {when}{by}{why}]\n".encode()

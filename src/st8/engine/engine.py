@@ -391,7 +391,7 @@ class Engine:
         Raises:
             NotFound: The revision is not there, or has no such document.
             ContentInUse: The head of a branch has it.
-            LimitExceeded: It stands in too many places to be a secret.
+            LimitExceeded: It stands in too many places to have leaked.
             St8Error: See :meth:`apply`, and what the request's guard raises.
         """
         search = Search(self._store, self._refs, self._objects, request)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from st8.core.ids import Digest, IdempotencyKey
+    from st8.core.key_set import KeySet
     from st8.engine.draft import Draft
     from st8.engine.objects import Objects, ObjectSource
 
@@ -289,14 +290,15 @@ def _redacted_keys(
 
 def _create_branch(draft: Draft, objects: Objects, request: CreateBranch) -> Branch:
     namespace = request.scope.namespace
-    source = _existing(draft, request)
+    source, visible = _existing(draft, request)
     redacted = _redacted_keys(draft, objects, objects, request.scope, source.root)
     if redacted:
+        seen = next((key for key in redacted if visible.has(key.encode())), Key("?"))
         raise ContentRedacted(
             f"a branch can't begin at revision {source.number}: there the content of "
-            f"{redacted[0]!r} was redacted; make it at a newer one, and restore onto it "
-            "what you need",
-            key=redacted[0],
+            f"{seen!r} was redacted; make it at a newer one, and restore onto it what "
+            "you need",
+            key=seen,
         )
     if draft.branch(namespace, request.name) is not None:
         raise BranchExists(namespace, request.name)
@@ -317,7 +319,7 @@ def _delete_branch(draft: Draft, request: DeleteBranch) -> None:
 
 def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
     namespace = request.scope.namespace
-    source = _existing(draft, request)
+    source, _ = _existing(draft, request)
     found = draft.checkpoint(namespace, request.name)
     if found is not None:
         same = (found.revision, found.description) == (
@@ -354,12 +356,17 @@ def _delete_checkpoint(draft: Draft, request: DeleteCheckpoint) -> None:
     draft.set_checkpoint(request.namespace, request.name, None)
 
 
-def _existing(draft: Draft, request: CreateBranch | PutCheckpoint) -> Revision:
-    """Return the revision that is meant; a head without one is not there."""
-    source, _ = resolve(draft, request.scope, request.source)
+def _existing(
+    draft: Draft, request: CreateBranch | PutCheckpoint
+) -> tuple[Revision, KeySet]:
+    """Return the revision that is meant; a head without one is not there.
+
+    And what may be seen of it.
+    """
+    source, visible = resolve(draft, request.scope, request.source)
     if source is None:
         raise BranchNotFound(*request.scope)
-    return source
+    return source, visible
 
 
 def _expected_head(draft: Draft, scope: Scope, expected: int | None) -> Revision | None:
