@@ -85,10 +85,17 @@ def test_no_name_is_a_directory_of_another(names: list[str]) -> None:
 # --- export ---------------------------------------------------------------------
 
 
+_GITS: Final = (
+    *(".git/config", ".GIT/x", ".g\u200cit", "c/.gitmodules", "GIT~1", "GITMOD~2"),
+    *(".git ", ".git::$x", ".gitignore", ".github/x"),
+)
+"""What git would take for its own, and what only begins like it."""
+
+
 def _history(st8ctl: St8ctl, seed: int) -> dict[int, dict[str, str]]:
     """Make a history with branches, rollbacks and checkpoints; return its states."""
     random = Random(seed)
-    keys = ["a", "a/b", "a/b/c", "ключ/ñ.json", 'q"uo\\te', "%41", ".git/config", "x y"]
+    keys = ["a", "a/b", "a/b/c", "ключ/ñ.json", 'q"uo\\te', "%41", "x y", *_GITS]
     states: dict[int, dict[str, str]] = {}
     with Client(st8ctl.url, namespace="shop") as client:
         client.apply({"a": "1\n"}, message="first\n\nand more", author="Ops <o@x>")
@@ -104,10 +111,10 @@ def _history(st8ctl: St8ctl, seed: int) -> dict[int, dict[str, str]]:
             elif act < 0.3:
                 there.rollback(-1, author="back") if there.log(2).next else None
             else:
-                some = random.sample(keys, 3)
+                some = random.sample(keys, 5)
                 there.apply(
                     {key: f"{random.random()}\n" * random.randrange(3) for key in some},
-                    deletes=[key for key in random.sample(keys, 2) if key not in some],
+                    deletes=[key for key in random.sample(keys, 4) if key not in some],
                     message=f"change {number}",
                     author=random.choice(["", "ops", "Jo <jo@x>", "<"]),
                 )
@@ -168,7 +175,8 @@ def test_git_and_st8_agree(st8ctl: St8ctl) -> None:
         } == {(c.name, commits[c.revision]) for c in client.checkpoints()}
         for number in Random(1).sample(sorted(states), min(50, len(states))):
             _compare(client, repository, number, commits, states)
-    assert "" == git(repository, "status", "--porcelain")
+    assert "" == git(repository, "status", "--porcelain", "--ignored")
+    assert {".gitignore", ".github/x"} == set(_GITS) & {path_of(key) for key in _GITS}
 
 
 def _compare(

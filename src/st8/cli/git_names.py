@@ -21,11 +21,16 @@ _REF: Final = re.compile(
     r"|(?:^|(?<=/))\.|\.(?=\.|/|$|lock(?:/|$))|(?<=\.)\."
     r"|^-|^/|/$|(?<=/)/|@(?=\{)|^@$|^HEAD$"
 )
-# What file systems leave out of names, so that .git could be written in other ways.
+# What file systems leave out of names, so that .git could be written in other ways,
+# as it could by the short names of others.
 _IGNORED: Final = "[\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
-_DOT_GIT: Final = _IGNORED.join(["", r"\.", "g", "i", "t"])
+_GIT: Final = _IGNORED.join(["", *"git", ""])
+_MODULES: Final = _IGNORED.join([*"modules", ""])
 _PATH: Final = re.compile(
-    rf"[%\\]|^/|/$|(?<=/)/|(?:^|(?<=/))(?:{_DOT_GIT}|git~)", re.IGNORECASE
+    rf"[%\\]|^/|/$|(?<=/)/"
+    rf"|(?:^|(?<=/))(?:{_IGNORED}\.(?={_GIT}(?:{_MODULES})?[ .]*(?:[/:]|$))"
+    rf"|g(?=i[^/]{{0,6}}~[0-9]))",
+    re.IGNORECASE,
 )
 _ESCAPED: Final = re.compile(r"(?:%[0-9A-F]{2})+")
 
