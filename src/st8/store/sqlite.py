@@ -39,12 +39,20 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    HeldObject,
+    NamespaceState,
+    SelfCheck,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema
+from st8.store import schema, sqlite_check
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, namespace_at, unsealed
 from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
 
 if TYPE_CHECKING:
@@ -218,13 +226,20 @@ class SqliteStore:
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, last_revision, seal FROM namespaces "
-            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
-            *values,
-            limit,
-        )
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        with self._reading() as connection:
+            # Only of a row that matches its seal it is known that it has no revision.
+            for row in connection.execute(
+                "SELECT name, last_revision, seal FROM namespaces "
+                f"WHERE {where} ORDER BY name",
+                values,
+            ):
+                info = namespace_at(row)
+                if info.last_revision:
+                    found.append(info)
+                    if len(found) >= limit:
+                        break
+        return found
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -385,6 +400,18 @@ class SqliteStore:
             ]
             writer.executemany("DELETE FROM objects WHERE id = ?", dead)
         return (rows[-1][0] if len(rows) == limit else 0), len(dead)
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return sqlite_check.held_objects(connection, after, limit, size_max)
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return SelfCheck(sqlite_check.problems(connection))
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

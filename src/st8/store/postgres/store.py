@@ -9,7 +9,7 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -26,17 +26,26 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    HeldObject,
+    NamespaceState,
+    SelfCheck,
+    Stale,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store.codec import pack, unpack
-from st8.store.postgres import failures, schema
+from st8.store.codec import pack, unpack, unpacked
+from st8.store.postgres import check, failures, schema
 from st8.store.postgres.address import read_address
 from st8.store.postgres.announcements import Announcements
 from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
 from st8.store.postgres.values import Bigints, Binaries, Texts
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, namespace_at, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -65,8 +74,7 @@ _NAMESPACE: Final = (
 )
 _NAMESPACES: Final = (
     b"SELECT name, last_revision, seal FROM namespaces WHERE name >= $1::text "
-    b"AND name < $2::text AND name > $3::text AND last_revision > 0 "
-    b"ORDER BY name LIMIT $4::bigint"
+    b"AND name < $2::text AND name > $3::text ORDER BY name LIMIT $4::bigint"
 )
 _BRANCH: Final = (
     b"SELECT name, base, since, head, head_digest, seal FROM branches "
@@ -120,6 +128,16 @@ DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
   FOR UPDATE SKIP LOCKED)
 RETURNING id"""
+_HELD: Final = (
+    b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
+    b"ORDER BY id LIMIT $2::bigint"
+)
+_HELD_DATA: Final = b"""
+SELECT id, digest, size, data FROM (
+  SELECT id, digest, data, size, sum(size) OVER (ORDER BY id) - size AS before FROM (
+    SELECT id, digest, data, octet_length(data)::bigint AS size FROM objects
+    WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint) AS found) AS summed
+WHERE before <= $3::bigint ORDER BY id"""
 _MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
 _WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
 _FSYNC: Final = b"SELECT current_setting('fsync')"
@@ -209,8 +227,16 @@ class PostgresStore:
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
-        rows = self._page(_NAMESPACES, prefix, after, limit)
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        while len(found) < limit:
+            rows = self._page(_NAMESPACES, prefix, after, limit)
+            # Only of a row that matches its seal it is known that it has no revision.
+            infos = [namespace_at(row) for row in rows]
+            found += [info for info in infos if info.last_revision]
+            if len(rows) < limit:
+                break
+            after = rows[-1][0]
+        return found[:limit]
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -333,6 +359,25 @@ class PostgresStore:
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
         return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        if not size_max:
+            rows = self._rows(_HELD, after, limit)
+            return [HeldObject(*row, None) for row in rows]
+        rows = self._rows(_HELD_DATA, after, limit, size_max)
+        return [HeldObject(*row, unpacked(packed)) for *row, packed in rows]
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        try:
+            # One of its own, as it takes as long as it takes.
+            with closing(self._connections.connect()) as session:
+                return check.check_schema(session, self._address.schema)
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
