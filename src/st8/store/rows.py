@@ -90,4 +90,6 @@ def answer_at(row: Sequence[Any]) -> tuple[AnswerAt, Answer]:
         )
     except DamagedRow:
         raise DamagedRow(namespace, _texts(row[:2])) from None
-    return (namespace, key), Answer(request, revision, bool(noop), expires_ns)
+    return (cast("Namespace", namespace), key), Answer(
+        request, revision, bool(noop), expires_ns
+    )

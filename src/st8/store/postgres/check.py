@@ -96,6 +96,7 @@ def _check_relations(
             continue
         if not is_index:
             problems += [
-                f"amcheck says of {relation}, page {page}: {said}" for page, said in rows
+                f"amcheck says of {relation}, page {page}: {said}"
+                for page, said in rows
             ]
     return ""

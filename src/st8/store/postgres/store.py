@@ -366,9 +366,9 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`."""
         if not size_max:
             rows = self._rows(_HELD, after, limit)
-            return [HeldObject(*row, None) for row in rows]
+            return [HeldObject(at, digest, size, None) for at, digest, size in rows]
         rows = self._rows(_HELD_DATA, after, limit, size_max)
-        return [HeldObject(*row, unpacked(packed)) for *row, packed in rows]
+        return [HeldObject(at, d, size, unpacked(data)) for at, d, size, data in rows]
 
     def check_itself(self) -> SelfCheck:
         """See :class:`~st8.core.ports.Store`."""
