@@ -7,28 +7,20 @@ whole history before it, so one head of each branch is enough.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from st8.core.errors import Corrupt
+from st8.core.findings import Finding
 from st8.core.ids import digest_of
 from st8.core.revisions import Link
-from st8.engine.checked import Finding
 
 if TYPE_CHECKING:
-    from st8.core.ids import BranchName, Digest, Namespace, RevisionNumber
+    from st8.core.findings import Head
+    from st8.core.ids import Namespace, RevisionNumber
     from st8.core.revisions import Branch
     from st8.engine.checked import CheckedStore
 
-__all__ = ["Head", "find_missed"]
-
-
-class Head(NamedTuple):
-    """A branch's head, or what it was once, as somebody noted elsewhere."""
-
-    namespace: Namespace
-    branch: BranchName
-    number: RevisionNumber
-    digest: Digest
+__all__ = ["find_missed"]
 
 
 def find_missed(checked: CheckedStore, expected: Head) -> Finding | None:

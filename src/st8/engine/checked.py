@@ -3,7 +3,7 @@
 Everything that comes out was compared with its digest, and what is damaged is named:
 where it is, which revision needs it, and under which key. No cache stands between.
 
-Each damage is a :class:`Finding`. Whoever copies a store stops at the first one: it is
+Each damage is a :class:`~st8.core.findings.Finding`. Whoever copies a store stops at the first one: it is
 raised. Whoever verifies one hears of each, and the reading goes on without what is
 damaged.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 from st8.core import node
 from st8.core.errors import Corrupt, RevisionCollected
+from st8.core.findings import Finding
 from st8.core.ids import Digest, Namespace, RevisionNumber, digest_of
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import DamagedRow
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from st8.core.ports import Answer, AnswerAt, Store
     from st8.core.revisions import Checkpoint
 
-__all__ = ["Census", "CheckedStore", "Finding", "Stored"]
+__all__ = ["Census", "CheckedStore", "Stored"]
 
 _T = TypeVar("_T")
 
@@ -37,30 +38,6 @@ _READ_AT_ONCE: Final = 256
 """Nodes, each with 16 children on average, or contents."""
 
 _LISTED_AT_ONCE: Final = 1_000
-
-
-class Finding(NamedTuple):
-    """Something that is damaged.
-
-    Attributes:
-        code: What kind of damage, for programs; never changes its meaning.
-        detail: A sentence for people, without its full stop.
-        namespace: Whose it is; None where that can't be told, as in all that follows.
-        revision: The number of a revision that needs it.
-        key: The key of a document that needs it, or of one close to it.
-        branch: The branch that it is about.
-        checkpoint: The checkpoint that it is about.
-        object: The digest of the object, or how it begins, in hexadecimal.
-    """
-
-    code: str
-    detail: str
-    namespace: str | None = None
-    revision: int | None = None
-    key: str | None = None
-    branch: str | None = None
-    checkpoint: str | None = None
-    object: str | None = None
 
 
 class Stored(NamedTuple):

@@ -25,10 +25,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import Corrupt, RevisionCollected
+from st8.core.findings import Event, Finding, Head, Progress, Verified
 from st8.core.ids import PREFIX_BYTES, digest_of
 from st8.core.revisions import Branch, Checkpoint
-from st8.engine.anchors import Head, find_missed
-from st8.engine.checked import Census, CheckedStore, Finding
+from st8.engine.anchors import find_missed
+from st8.engine.checked import Census, CheckedStore
 from st8.engine.claim import check_whole
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from st8.core.revisions import NamespaceInfo, Revision
 from st8.engine.checked import Stored
 
-__all__ = ["Event", "Head", "Progress", "Verified", "verify"]
+__all__ = ["verify"]
 
 _REVISIONS: Final = 256
 _REFS: Final = 500
@@ -55,52 +56,6 @@ _MOVES_MAX: Final = 8
 
 _T = TypeVar("_T")
 _RefT = TypeVar("_RefT", Branch, Checkpoint)
-
-
-class Progress(NamedTuple):
-    """How far it is.
-
-    Attributes:
-        doing: What is being done, in words.
-        done: How many revisions or objects.
-        total: Of how many; 0 where nobody knows.
-    """
-
-    doing: str
-    done: int
-    total: int = 0
-
-
-class Verified(NamedTuple):
-    """What was looked at; the last event.
-
-    Attributes:
-        findings: How much is damaged.
-        namespaces: How many were looked at, as of all that follows.
-        revisions: Records.
-        branches: Pointers.
-        checkpoints: Pointers.
-        answers: Answers to idempotency keys.
-        objects: Objects that revisions need.
-        unneeded: Objects that nothing needs: until the next collection there may be
-            some, and they do no harm.
-        unneeded_bytes: What these take, packed.
-        skipped: Why something that was asked for was not done; empty where all was.
-    """
-
-    findings: int = 0
-    namespaces: int = 0
-    revisions: int = 0
-    branches: int = 0
-    checkpoints: int = 0
-    answers: int = 0
-    objects: int = 0
-    unneeded: int = 0
-    unneeded_bytes: int = 0
-    skipped: str = ""
-
-
-Event = Progress | Finding | Head | Verified
 
 
 def verify(

@@ -54,6 +54,7 @@ from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
 from st8.store.rows import BRANCH, CHECKPOINT, answer_at, namespace_at, unsealed
 from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
+from st8.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -97,6 +98,7 @@ class SqliteStore:
         directory: Path,
         *,
         make: bool = True,
+        read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
     ) -> None:
@@ -105,6 +107,8 @@ class SqliteStore:
         Args:
             directory: The state directory.
             make: Make them; if false, they must be there.
+            read_only: Change no byte of either; every commit is refused. They must be
+                there.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
                 the directory for all of them (:func:`hold_directory`). None: it is
@@ -127,10 +131,16 @@ class SqliteStore:
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
-        if not make and not self._path.exists():
+        if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
-        changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._reading_only = Reading(directory, self._path) if read_only else None
+        changed = [] if read_only else _make_directory(directory)
+        self._lock: DirectoryLock | Turns | Reading
+        if self._reading_only is not None:
+            self._lock = self._reading_only
+            self._fenced = "it was opened for reading only"
+        else:
+            self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
             self._lock if isinstance(self._lock, Turns) else threading.Lock()
         )
@@ -416,7 +426,10 @@ class SqliteStore:
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        self._check_fence()
+        if self._reading_only is not None:
+            self._reading_only.check()
+        else:
+            self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
@@ -438,8 +451,13 @@ class SqliteStore:
     # --- connections ---------------------------------------------------------
 
     def _open_writer(self, changed: Sequence[Path]) -> Connection:
-        """Open the file for writing; it and ``changed`` directories are durable."""
+        """Open the file for writing; it and ``changed`` directories are durable.
+
+        Where it is only read, what is returned can only read.
+        """
         try:
+            if self._reading_only is not None:
+                return self._open_reader()
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
@@ -456,6 +474,20 @@ class SqliteStore:
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
+
+    def _open_reader(self) -> Connection:
+        """Open the file, which has to be ours, for reading."""
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        try:
+            schema.check(reader)
+            tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if not tables:
+            reader.close()
+            raise StorageFailed(f"there is no store in {self._path.parent}")
+        return reader
 
     def _open_counter(self) -> Connection:
         """Open the connection that :meth:`moves` asks; it never waits for a lock."""
@@ -484,15 +516,21 @@ class SqliteStore:
             reader.close()
 
     def _connect(self, flags: int, path: str | None = None) -> Connection:
+        vfs = self._vfs
+        if self._reading_only is not None:
+            path, vfs = self._reading_only.path_and_vfs()
+            flags |= apsw.SQLITE_OPEN_URI
         connection = cast(
             "Connection",
             apsw.Connection(
                 path or os.fspath(self._path),
                 flags=flags,
-                vfs=self._vfs,
+                vfs=vfs,
                 statementcachesize=64,
             ),
         )
+        if self._reading_only is not None:
+            self._reading_only.prepare(connection)
         for pragma in (
             "busy_timeout = 5000",
             "synchronous = FULL",

@@ -149,13 +149,14 @@ class PostgresStore:
 
     exclusive: bool = False
 
-    def __init__(self, url: str, *, make: bool = True) -> None:
+    def __init__(self, url: str, *, make: bool = True, read_only: bool = False) -> None:
         """Open the store at ``url``, making its tables if they are not there.
 
         Args:
             url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
                 that libpq knows, and with ``schema`` if it shall not be ``st8``.
             make: Make them; if false, they must be there.
+            read_only: Have the server refuse all that would change something.
 
         Raises:
             InvalidValue: The URL can't be read.
@@ -163,6 +164,9 @@ class PostgresStore:
             StorageFailed: The server can't be reached, or can't have the tables.
         """
         self._address = read_address(url)
+        if read_only:
+            self._address.settings["default_transaction_read_only"] = "on"
+            make = False
         self._connections = Connections(self._address)
         self._turns = Turns(self._connections, self._address.schema)
         self._announcements = Announcements(self._connections, self._address.schema)
