@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -54,6 +55,10 @@ def verify_store(wanted: Verification) -> int:
     except St8Error as error:
         line.clear()
         sys.stderr.write(f"st8d: {error.detail}\n")
+        return _NOT_VERIFIED
+    except BrokenPipeError:
+        # Whoever read has gone, and what is left is for nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NOT_VERIFIED
     finally:
         line.clear()

@@ -396,19 +396,17 @@ class _Verification:
         for page in self._pages(_BYTES):
             for held in page:
                 digest = None if held.data is None else digest_of(held.data)
-                if digest is None or digest[: len(held.begins)] != held.begins:
-                    self._bad_rows.append(_BadRow(held.position, held.begins, digest))
+                row = _BadRow(held.position, held.begins, digest)
+                whole = bool(held.begins) and (digest or b"").startswith(held.begins)
+                if not whole:
+                    self._bad_rows.append(row)
                 elif digest in contents and not _is_text(held.data):
-                    self._bad_rows.append(
-                        _BadRow(held.position, held.begins, digest, "is not UTF-8")
-                    )
-                if digest is None:
-                    continue
-                if digest in nodes:
+                    self._bad_rows.append(row._replace(how="is not UTF-8"))
+                if digest is not None and digest in nodes:
                     nodes.remove(digest)
-                elif digest in contents:
+                elif digest is not None and digest in contents:
                     contents.remove(digest)
-                else:
+                elif whole:
                     self._unneeded(held)
             yield self._listed()
         for some in (nodes, contents):

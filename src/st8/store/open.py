@@ -32,7 +32,7 @@ def open_store(url: str, *, make: bool = True, read_only: bool = False) -> Store
         St8Error: The store can't be opened; see the stores.
     """
     scheme, _, rest = url.partition(":")
-    if scheme == "memory":
+    if scheme == "memory" and not read_only:
         from st8.store.memory import MemoryStore  # noqa: PLC0415 - only when asked for
 
         return MemoryStore()
@@ -42,6 +42,8 @@ def open_store(url: str, *, make: bool = True, read_only: bool = False) -> Store
         return SqliteStore(Path(rest), make=make, read_only=read_only)
     if scheme in _POSTGRES:
         return _open_postgres(url, make=make, read_only=read_only)
+    if scheme == "memory":
+        raise InvalidValue("store", "memory: is empty, so there is nothing to read")
     raise _unknown(url)
 
 

@@ -164,6 +164,7 @@ class PostgresStore:
             StorageFailed: The server can't be reached, or can't have the tables.
         """
         self._address = read_address(url)
+        self._read_only = read_only
         if read_only:
             self._address.settings["default_transaction_read_only"] = "on"
             make = False
@@ -385,7 +386,7 @@ class PostgresStore:
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
-        if self._rows(_WRITABLE) != [("off",)]:
+        if self._rows(_WRITABLE) != [("off",)] and not self._read_only:
             raise StorageFailed(
                 f"{self._address.place} takes no writes: it is a standby, or set to "
                 "read only; connect to the primary. Reads go on"
