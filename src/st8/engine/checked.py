@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from st8.core.node import Node
     from st8.core.ports import Answer, AnswerAt, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Checkpoint
 
 __all__ = ["Census", "CheckedStore", "Stored"]
@@ -204,6 +205,19 @@ class CheckedStore:
             field="namespace",
         )
 
+    def redactions(self) -> list[Redaction]:
+        """Return what was redacted: its contents are missing, and are not missed."""
+        try:
+            return list(self.store.redactions())
+        except Corrupt as error:
+            self._bad_row(Finding("row_damaged", f"the redactions: {error.detail}"))
+            return []
+
+    def _bad_row(self, finding: Finding) -> None:
+        if finding not in self._damaged_rows:
+            self._damaged_rows.add(finding)
+            self.report(finding)
+
     def _listed(
         self,
         *,
@@ -233,10 +247,7 @@ class CheckedStore:
                     limit = 1  # as far as the row that is damaged
                     continue
                 names = error.names if isinstance(error, DamagedRow) else ()
-                found = _of_row(damage, field, names, error.detail)
-                if found not in self._damaged_rows:
-                    self._damaged_rows.add(found)
-                    self.report(found)
+                self._bad_row(_of_row(damage, field, names, error.detail))
                 passed: Any = names if isinstance(after, tuple) else "".join(names[:1])
                 if not passed or passed <= after:
                     return
@@ -392,6 +403,7 @@ class CheckedStore:
         seen: set[Digest] | Census,
         marks: list[int],
     ) -> Iterator[dict[Digest, bytes]]:
+        redacted = self._redacted()
         nodes = _unseen(
             (
                 _Wanted(root, revision, b"", ROOT)
@@ -411,6 +423,7 @@ class CheckedStore:
                 for piece in self._pieces(some):
                     for wanted, data in piece:
                         level, below = self._children(wanted, data, seen)
+                        below = [one for one in below if one.digest not in redacted]
                         (nodes if level else contents).extend(
                             _unseen(below, seen, marks)
                         )
@@ -499,6 +512,9 @@ class CheckedStore:
         for _ in self._pieces([_Wanted(digest, revision, key, None)]):
             pass
 
+    def _redacted(self) -> set[Digest]:
+        return {redaction.digest for redaction in self.redactions()}
+
     def _bad_object(
         self, wanted: _Wanted, how: str, code: str = "object_damaged"
     ) -> None:
@@ -525,7 +541,9 @@ class CheckedStore:
             stored = {number: b""}
         if not stored:
             raise RevisionCollected(namespace, number)
-        if digest in self.damaged_objects:
+        if digest in self.damaged_objects or (
+            code == "object_missing" and digest in self._redacted()
+        ):
             return
         self.damaged_objects.add(digest)
         name = key.decode(errors="replace")

@@ -33,11 +33,12 @@ from st8.engine.checked import Census, CheckedStore
 from st8.engine.claim import check_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from st8.core.ids import BranchName, Digest, Namespace, RevisionNumber
     from st8.core.node import Node
     from st8.core.ports import HeldObject, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import NamespaceInfo, Revision
 from st8.engine.checked import Stored
 
@@ -365,15 +366,36 @@ class _Verification:
         nodes, contents = census.nodes, census.contents
         self._done = self._done._replace(objects=len(nodes) + len(contents))
         yield from self._read_all() if self._full else self._list_all()
-        self._left.difference_update(
-            digest[:PREFIX_BYTES] for digest in self._checked.damaged_objects
-        )
+        redacted = {one.digest: one for one in self._checked.redactions()}
+        for some in (self._checked.damaged_objects, redacted):
+            self._left.difference_update(digest[:PREFIX_BYTES] for digest in some)
+        self._redactions(redacted)
         for _ in range(_SEARCHES):
             if not self._left and not self._bad_rows:
                 break
             yield from self._name()
         for row in self._bad_rows:
             self._report_row(row, None)
+
+    def _redactions(self, redacted: Mapping[Digest, Redaction]) -> None:
+        """Report what was redacted and is there nevertheless."""
+        for some in _chunks(redacted, _REFS):
+            try:
+                there = self._store.objects(some, _BYTES)
+            except Corrupt:
+                continue  # what can't be unpacked nobody can read
+            for digest in there.keys() & redacted.keys():
+                _, namespace, key, *_ = redacted[digest]
+                self._checked.report(
+                    Finding(
+                        "redacted_there",
+                        f"object {digest.hex()}, which was redacted in namespace "
+                        f"{namespace!r}, key {key!r}, is there",
+                        namespace,
+                        key=key,
+                        object=digest.hex(),
+                    )
+                )
 
     def _list_all(self) -> Iterator[Event]:
         """Compare what the store holds with what is needed, by their beginnings."""

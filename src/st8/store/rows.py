@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from st8.core.ids import digest_prefix
 from st8.core.ports import Answer, AnswerAt, DamagedRow
+from st8.core.redactions import Redaction
 from st8.core.revisions import NamespaceInfo
 
 if TYPE_CHECKING:
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Namespace
 
-__all__ = ["BRANCH", "CHECKPOINT", "answer_at", "namespace_at", "seal", "unsealed"]
+__all__ = [
+    "BRANCH",
+    "CHECKPOINT",
+    "answer_at",
+    "namespace_at",
+    "redaction_of",
+    "seal",
+    "unsealed",
+]
 
 BRANCH = (str, int, int, int, bytes)
 CHECKPOINT = (str, int, bytes, str, str, str, int)
@@ -93,3 +102,12 @@ def answer_at(row: Sequence[Any]) -> tuple[AnswerAt, Answer]:
     return (cast("Namespace", namespace), key), Answer(
         request, revision, bool(noop), expires_ns
     )
+
+
+def redaction_of(row: Sequence[Any]) -> Redaction:
+    """Return the redaction of a row.
+
+    Raises:
+        DamagedRow: See :func:`unsealed`.
+    """
+    return Redaction(*unsealed(row, "redactions", bytes, str, str, str, str, int))

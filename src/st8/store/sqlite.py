@@ -52,12 +52,26 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema, sqlite_check
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, namespace_at, unsealed
-from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
+from st8.store.rows import (
+    BRANCH,
+    CHECKPOINT,
+    answer_at,
+    namespace_at,
+    redaction_of,
+    unsealed,
+)
+from st8.store.sqlite_batch import (
+    NAMESPACE,
+    count_up_epoch,
+    integers,
+    write_batch,
+    write_redactions,
+)
 from st8.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Callable,
         Collection,
         Container,
         Generator,
@@ -68,6 +82,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ports import BranchAt, Heard
+    from st8.core.redactions import Redaction
     from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
@@ -108,7 +123,7 @@ class SqliteStore:
             directory: The state directory.
             make: Make them; if false, they must be there.
             read_only: Change no byte of either; every commit is refused. They must be
-                there.
+                there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
                 the directory for all of them (:func:`hold_directory`). None: it is
@@ -127,6 +142,7 @@ class SqliteStore:
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
+        self._format = schema.FORMAT
         self._closed = False
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
@@ -384,14 +400,39 @@ class SqliteStore:
     ) -> int:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
-            count_up_epoch(writer, expected)
+            epoch = count_up_epoch(writer, expected)
             for namespace, numbers in removed.items():
                 writer.executemany(
                     f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
                     "AND number = ?",
                     [(namespace, number) for number in numbers],
                 )
-        return expected + 1
+        return epoch
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._format < schema.FORMAT_OF_REDACTIONS:
+            return []
+        rows = self._rows(
+            "SELECT digest, namespace, key, author, reason, time_ns, seal "
+            "FROM redactions ORDER BY digest, namespace, key"
+        )
+        return [redaction_of(row) for row in rows]
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is deleted is overwritten with zeros, in the file and, unless somebody
+        goes on reading what was before for some seconds, in the log too.
+        """
+        with self.turn():
+            with self._overwriting(), self._writing() as writer:
+                write_redactions(writer, choose())
+                epoch = count_up_epoch(writer)
+            with suppress(apsw.Error):  # a reader holds on to it
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._tell(None)
+        return epoch
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -481,6 +522,7 @@ class SqliteStore:
         try:
             schema.check(reader)
             tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            ((self._format,),) = reader.execute("PRAGMA user_version").fetchall()
         except BaseException:
             reader.close()
             raise
@@ -605,6 +647,23 @@ class SqliteStore:
                 raise
 
     @contextmanager
+    def _overwriting(self) -> Generator[None]:
+        """Have what is deleted meanwhile overwritten with zeros.
+
+        Raises:
+            StorageFailed: That can't be had.
+        """
+        try:
+            self._writer.execute("PRAGMA secure_delete = ON")
+        except apsw.Error as error:
+            raise StorageFailed(f"can't write {self._path}: {error}") from None
+        try:
+            yield
+        finally:
+            with suppress(apsw.Error):
+                self._writer.execute("PRAGMA secure_delete = OFF")
+
+    @contextmanager
     def _moving(self) -> Generator[None]:
         """Have the others ask SQLite, while the block runs and once after it."""
         if self._peer is None:
@@ -633,7 +692,7 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.fence()
 
-    def _tell(self, branches: Collection[BranchAt]) -> None:
+    def _tell(self, branches: Collection[BranchAt] | None) -> None:
         if self._peer is not None:
             self._peer.tell(branches)
 

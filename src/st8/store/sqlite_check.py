@@ -29,7 +29,6 @@ _OWNED: Final = ("answers", "branches", "checkpoints", "revisions")
 _INCREMENTAL: Final = 2
 _HEADER: Final = {
     "application_id": schema.APPLICATION_ID,
-    "user_version": schema.FORMAT,
     "page_size": schema.PAGE_BYTES,
     "auto_vacuum": _INCREMENTAL,
 }
@@ -84,13 +83,15 @@ def _header(connection: Connection) -> Iterator[str]:
         ((found,),) = connection.execute(f"PRAGMA {name}").fetchall()
         if found != expected:
             yield f"the file's {name} is {found} and has to be {expected}"
+    if not 0 < _format(connection) <= schema.FORMAT:
+        yield f"the file's format is {_format(connection)}, which there is not"
 
 
 def _tables(connection: Connection) -> Iterator[str]:
     """Compare the definitions of the tables with those that a new file gets."""
     new = cast("Connection", apsw.Connection(":memory:"))
     try:
-        schema.prepare(new)
+        schema.prepare(new, _format(connection))
         expected = _definitions(new)
     finally:
         new.close()
@@ -98,6 +99,11 @@ def _tables(connection: Connection) -> Iterator[str]:
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             yield f"the definition of {name} in the file is not the one st8d makes"
+
+
+def _format(connection: Connection) -> int:
+    ((found,),) = connection.execute("PRAGMA user_version").fetchall()
+    return int(found)
 
 
 def _definitions(connection: Connection) -> dict[str, Any]:
