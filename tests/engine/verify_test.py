@@ -26,6 +26,7 @@ from st8.store.memory import MemoryStore
 from st8.testing.clock import SECOND_NS, FakeClock
 from st8.testing.faulty import FaultyStore
 from tests.engine.acts import SCOPE, applied, apply, branch, checkpoint, selector
+from tests.engine.redact_test import redact
 from tests.engine.transfer_test import SHOP, fill
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def copy_of(store: MemoryStore) -> MemoryStore:
     copy._branches = dict(store._branches)
     copy._checkpoints = dict(store._checkpoints)
     copy._answers = dict(store._answers)
+    copy._redactions = dict(store._redactions)
     return copy
 
 
@@ -832,3 +834,54 @@ def test_a_content_that_is_no_text_is_named(store: MemoryStore) -> None:
 
     assert ("object_damaged", 15, "k") == (found.code, found.revision, found.key)
     assert "is not UTF-8" in found.detail
+
+
+# --- redactions -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_was_redacted_is_not_missed(
+    any_engine: Engine, any_store: Store, *, full: bool
+) -> None:
+    """A content that was redacted is missing, and nothing is found for that."""
+    applied(any_engine, "secret", "public")
+    redact(any_engine, "k")
+
+    assert [] == findings(any_store, full=full)
+    assert {} == any_store.objects([digest_of(b"secret")])
+
+
+def test_what_was_redacted_and_is_there_is_named(store: MemoryStore) -> None:
+    """A content that came back after it was redacted is found."""
+    engine = Engine(store, FakeClock(2 * 10**18, tick_ns=SECOND_NS))
+    apply(engine, {"k": "secret"})
+    number = apply(engine, {"k": "public"}).number - 1
+    redact(engine, "k", revision=number)
+    engine._committer.close()
+    store._objects[digest_of(b"secret")] = (1, b"secret")
+    for full in (False, True):
+        (found,) = findings(store, full=full)
+
+        assert ("redacted_there", "k", digest_of(b"secret").hex()) == (
+            found.code,
+            found.key,
+            found.object,
+        )
+
+
+def test_a_redaction_that_overtakes_it_is_no_damage(whole: MemoryStore) -> None:
+    """What is redacted while the store is verified is not missed either."""
+    for call in range(1, 6):
+        store = copy_of(whole)
+        engine = Engine(store, FakeClock(2 * 10**18, tick_ns=SECOND_NS))
+        apply(engine, {"k": "secret"})
+        number = apply(engine, {"k": "public"}).number - 1
+        faulty = FaultyStore(store)
+
+        def overtake(engine: Engine = engine, number: int = number) -> None:
+            redact(engine, "k", revision=number)
+
+        faulty.before("objects", *[lambda: None] * (call - 1), overtake)
+
+        assert [] == findings(faulty, full=bool(call % 2))
+        engine._committer.close()

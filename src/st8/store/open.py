@@ -70,11 +70,11 @@ class Sharing:
             raise InvalidValue("store", "memory: can't be shared by several processes")
         self._resources = ExitStack()
         if scheme == "sqlite":
-            from st8.store.peers import Peers  # noqa: PLC0415 - only when asked for
-            from st8.store.sqlite import (  # noqa: PLC0415 - see above
-                SqliteStore,
+            from st8.store.directory import (  # noqa: PLC0415 - only when asked for
                 hold_directory,
             )
+            from st8.store.peers import Peers  # noqa: PLC0415 - see above
+            from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - see above
 
             peers = self._resources.enter_context(closing(Peers(number)))
             self._resources.enter_context(closing(hold_directory(Path(rest))))

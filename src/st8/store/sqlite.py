@@ -51,6 +51,7 @@ from st8.core.ports import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema, sqlite_check
 from st8.store.codec import pack, unpack
+from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import DirectoryLock, Turns
 from st8.store.rows import (
     BRANCH,
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
     from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
-__all__ = ["SqliteStore", "hold_directory"]
+__all__ = ["SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
@@ -126,7 +127,7 @@ class SqliteStore:
                 there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
-                the directory for all of them (:func:`hold_directory`). None: it is
+                the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
 
         Raises:
@@ -150,7 +151,7 @@ class SqliteStore:
         if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
         self._reading_only = Reading(directory, self._path) if read_only else None
-        changed = [] if read_only else _make_directory(directory)
+        changed = [] if read_only else make_directory(directory)
         self._lock: DirectoryLock | Turns | Reading
         if self._reading_only is not None:
             self._lock = self._reading_only
@@ -509,7 +510,7 @@ class SqliteStore:
                 writer.close()
                 raise
             for directory in changed:
-                _sync_directory(directory)
+                sync_directory(directory)
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
@@ -730,54 +731,6 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def hold_directory(directory: Path) -> DirectoryLock:
-    """Make ``directory`` if it is not there, and hold it for those who will share it.
-
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
-
-    Raises:
-        StateDirectoryInUse: Another process holds it.
-        StorageFailed: It can't be made or locked.
-    """
-    changed = _make_directory(directory)
-    lock = DirectoryLock(directory)
-    try:
-        for above in changed:
-            _sync_directory(above)
-    except OSError as error:
-        lock.close()
-        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
-    return lock
-
-
-def _make_directory(directory: Path) -> list[Path]:
-    """Make a directory and those above it; return those that have a new name in them.
-
-    The directory itself is one of them: files will be made in it.
-
-    Raises:
-        StorageFailed: It can't be made.
-    """
-    above = [directory, *directory.absolute().parents]
-    changed = [directory, *(path.parent for path in above if not path.exists())]
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageFailed(
-            f"can't make state directory {directory}: {error.strerror}"
-        ) from None
-    return changed
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names of new files durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _names(prefix: str, after: str) -> tuple[str, list[str]]:
