@@ -39,12 +39,28 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    HeldObject,
+    NamespaceState,
+    SelfCheck,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema
+from st8.store import schema, sqlite_check
 from st8.store.codec import pack, unpack
+from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, redaction_of, unsealed
+from st8.store.rows import (
+    BRANCH,
+    CHECKPOINT,
+    answer_at,
+    namespace_at,
+    redaction_of,
+    unsealed,
+)
 from st8.store.sqlite_batch import (
     NAMESPACE,
     count_up_epoch,
@@ -52,6 +68,7 @@ from st8.store.sqlite_batch import (
     write_batch,
     write_redactions,
 )
+from st8.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -70,7 +87,7 @@ if TYPE_CHECKING:
     from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
-__all__ = ["SqliteStore", "hold_directory"]
+__all__ = ["SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
@@ -97,6 +114,7 @@ class SqliteStore:
         directory: Path,
         *,
         make: bool = True,
+        read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
     ) -> None:
@@ -105,9 +123,11 @@ class SqliteStore:
         Args:
             directory: The state directory.
             make: Make them; if false, they must be there.
+            read_only: Change no byte of either; every commit is refused. They must be
+                there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
-                the directory for all of them (:func:`hold_directory`). None: it is
+                the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
 
         Raises:
@@ -123,14 +143,21 @@ class SqliteStore:
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
+        self._format = schema.FORMAT
         self._closed = False
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
-        if not make and not self._path.exists():
+        if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
-        changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._reading_only = Reading(directory, self._path) if read_only else None
+        changed = [] if read_only else make_directory(directory)
+        self._lock: DirectoryLock | Turns | Reading
+        if self._reading_only is not None:
+            self._lock = self._reading_only
+            self._fenced = "it was opened for reading only"
+        else:
+            self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
             self._lock if isinstance(self._lock, Turns) else threading.Lock()
         )
@@ -226,13 +253,20 @@ class SqliteStore:
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, last_revision, seal FROM namespaces "
-            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
-            *values,
-            limit,
-        )
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        with self._reading() as connection:
+            # Only of a row that matches its seal it is known that it has no revision.
+            for row in connection.execute(
+                "SELECT name, last_revision, seal FROM namespaces "
+                f"WHERE {where} ORDER BY name",
+                values,
+            ):
+                info = namespace_at(row)
+                if info.last_revision:
+                    found.append(info)
+                    if len(found) >= limit:
+                        break
+        return found
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -378,6 +412,8 @@ class SqliteStore:
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
+        if self._format < schema.FORMAT_OF_REDACTIONS:
+            return []
         rows = self._rows(
             "SELECT digest, namespace, key, author, reason, time_ns, seal "
             "FROM redactions ORDER BY digest, namespace, key"
@@ -417,10 +453,25 @@ class SqliteStore:
             writer.executemany("DELETE FROM objects WHERE id = ?", dead)
         return (rows[-1][0] if len(rows) == limit else 0), len(dead)
 
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return sqlite_check.held_objects(connection, after, limit, size_max)
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return SelfCheck(sqlite_check.problems(connection))
+
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        self._check_fence()
+        if self._reading_only is not None:
+            self._reading_only.check()
+        else:
+            self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
@@ -442,8 +493,13 @@ class SqliteStore:
     # --- connections ---------------------------------------------------------
 
     def _open_writer(self, changed: Sequence[Path]) -> Connection:
-        """Open the file for writing; it and ``changed`` directories are durable."""
+        """Open the file for writing; it and ``changed`` directories are durable.
+
+        Where it is only read, what is returned can only read.
+        """
         try:
+            if self._reading_only is not None:
+                return self._open_reader()
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
@@ -454,12 +510,27 @@ class SqliteStore:
                 writer.close()
                 raise
             for directory in changed:
-                _sync_directory(directory)
+                sync_directory(directory)
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
+
+    def _open_reader(self) -> Connection:
+        """Open the file, which has to be ours, for reading."""
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        try:
+            schema.check(reader)
+            tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            ((self._format,),) = reader.execute("PRAGMA user_version").fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if not tables:
+            reader.close()
+            raise StorageFailed(f"there is no store in {self._path.parent}")
+        return reader
 
     def _open_counter(self) -> Connection:
         """Open the connection that :meth:`moves` asks; it never waits for a lock."""
@@ -488,15 +559,21 @@ class SqliteStore:
             reader.close()
 
     def _connect(self, flags: int, path: str | None = None) -> Connection:
+        vfs = self._vfs
+        if self._reading_only is not None:
+            path, vfs = self._reading_only.path_and_vfs()
+            flags |= apsw.SQLITE_OPEN_URI
         connection = cast(
             "Connection",
             apsw.Connection(
                 path or os.fspath(self._path),
                 flags=flags,
-                vfs=self._vfs,
+                vfs=vfs,
                 statementcachesize=64,
             ),
         )
+        if self._reading_only is not None:
+            self._reading_only.prepare(connection)
         for pragma in (
             "busy_timeout = 5000",
             "synchronous = FULL",
@@ -654,54 +731,6 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def hold_directory(directory: Path) -> DirectoryLock:
-    """Make ``directory`` if it is not there, and hold it for those who will share it.
-
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
-
-    Raises:
-        StateDirectoryInUse: Another process holds it.
-        StorageFailed: It can't be made or locked.
-    """
-    changed = _make_directory(directory)
-    lock = DirectoryLock(directory)
-    try:
-        for above in changed:
-            _sync_directory(above)
-    except OSError as error:
-        lock.close()
-        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
-    return lock
-
-
-def _make_directory(directory: Path) -> list[Path]:
-    """Make a directory and those above it; return those that have a new name in them.
-
-    The directory itself is one of them: files will be made in it.
-
-    Raises:
-        StorageFailed: It can't be made.
-    """
-    above = [directory, *directory.absolute().parents]
-    changed = [directory, *(path.parent for path in above if not path.exists())]
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageFailed(
-            f"can't make state directory {directory}: {error.strerror}"
-        ) from None
-    return changed
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names of new files durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _names(prefix: str, after: str) -> tuple[str, list[str]]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from st8.core.errors import Forbidden
 from st8.core.ids import (
+    PREFIX_BYTES,
     Author,
     BranchName,
     CheckpointName,
@@ -33,6 +34,7 @@ from st8.testing.batches import (
     B,
     N,
     answer_of,
+    content_of,
     dump,
     empty_batch,
     epoch_of,
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ids import RevisionNumber
-    from st8.core.ports import Answer, CommitTimes, Store
+    from st8.core.ports import Answer, CommitTimes, HeldObject, Store
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
@@ -451,6 +453,44 @@ class CollectionContract(_OpensStores):
         assert 15 == sweep_all(store, kept, epoch, limit)
         assert kept == store.objects([digest_of(c) for c in contents])
         assert 0 == sweep_all(store, kept, epoch, limit)
+
+    @pytest.mark.parametrize("limit", [1, 3, 1_000])
+    @pytest.mark.parametrize("size_max", [0, 1, 1 << 20])
+    def test_every_object_is_held_once(
+        self, store: Store, limit: int, size_max: int
+    ) -> None:
+        """Page by page every object is there, by what it is found by, with its bytes.
+
+        Needed or not; the bytes only where they are asked for.
+        """
+        write(store)
+        contents = [content_of(A, 1), *(b"%d" % n * n for n in range(20))]
+        put(store, *contents)
+        expected = sorted((digest_of(c), c if size_max else None) for c in contents)
+        after = 0
+        found: list[HeldObject] = []
+        while page := store.held_objects(after, limit, size_max):
+            assert len(page) <= limit
+            assert 1 == len(page) or sum(held.size for held in page[:-1]) <= (
+                size_max or 1 << 30
+            )
+            found += page
+            after = page[-1].position
+
+        assert sorted(held.position for held in found) == [h.position for h in found]
+        short = {(h.begins, h.data) for h in found}
+        assert len(expected) == len(found) == len(short)
+        assert {(d[: len(found[0].begins)], c) for d, c in expected} == short
+        assert PREFIX_BYTES <= len(found[0].begins)
+
+    def test_a_whole_store_has_no_problems(self, store: Store) -> None:
+        """A store that nobody has damaged finds nothing wrong with itself."""
+        assert [] == list(store.check_itself().problems)
+        for namespace in (A, B):
+            write(store, namespace)
+        store.raise_epoch({A: [N(1)]}, epoch_of(store))
+
+        assert [] == list(store.check_itself().problems)
 
     def test_an_empty_store_is_swept(self, store: Store) -> None:
         """A sweep of nothing ends at once."""

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         Batch,
         CommitTimes,
         Heard,
+        HeldObject,
         NamespaceState,
+        SelfCheck,
         Store,
     )
     from st8.core.redactions import Redaction
@@ -312,6 +314,22 @@ class FaultyStore:
         position, deleted = self._store.sweep(marked, epoch, after, limit)
         self._leave("sweep")
         return position, deleted
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("held_objects")
+        found = self._store.held_objects(after, limit, size_max)
+        self._leave("held_objects")
+        return found
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("check_itself")
+        found = self._store.check_itself()
+        self._leave("check_itself")
+        return found
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
