@@ -39,16 +39,25 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    NamespaceState,
+    Raised,
+    Swept,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema
+from st8.store import schema, sqlite_collect
 from st8.store.codec import pack, unpack
-from st8.store.lock import DirectoryLock, Turns
+from st8.store.lock import Claim, DirectoryLock, Turns
 from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
 from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Callable,
         Collection,
         Container,
         Generator,
@@ -119,6 +128,8 @@ class SqliteStore:
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
+        self._mover: Connection | None = None
+        self._mover_lock = threading.Lock()
         if not make and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
         changed = _make_directory(directory)
@@ -131,7 +142,11 @@ class SqliteStore:
             with self.turn():
                 self._writer = self._open_writer(changed)
             if peer is not None:
-                self._counter = self._open_counter()
+                try:
+                    self._counter = self._open_side(apsw.SQLITE_OPEN_READONLY)
+                except BaseException:
+                    self._writer.close()
+                    raise
         except BaseException:
             self._lock.close()
             raise
@@ -354,37 +369,83 @@ class SqliteStore:
         self._tell(batch.branches)
         return CommitTimes(written - begun, synced - written, moves)
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._peer is None:
+            return nullcontext(enter_result=True)
+        return Claim(self._path.parent)
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             count_up_epoch(writer, expected)
-            for namespace, numbers in removed.items():
-                writer.executemany(
-                    f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
-                    "AND number = ?",
-                    [(namespace, number) for number in numbers],
-                )
-        return expected + 1
+            deleted = sum(
+                sqlite_collect.delete_revisions(writer, namespace, numbers)
+                for namespace, numbers in removed.items()
+                if numbers
+            )
+        return Raised(expected + 1, deleted)
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
-        """See :class:`~st8.core.ports.Store`."""
+    ) -> Swept:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is to be deleted is chosen before the transaction, which looks again at
+        the stamps only.
+        """
+        self._check_fence()
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit, epoch)
+        if not dead.rows:
+            return Swept(dead.position, 0, 0)
         with self._writing() as writer:
-            rows = writer.execute(
-                "SELECT id, prefix, epoch FROM objects WHERE id > ? "
-                "ORDER BY id LIMIT ?",
-                (after, limit),
-            ).fetchall()
-            if any(type(value) is not int for _, *row in rows for value in row):
-                raise Corrupt("an object's row in the store has no number or epoch")
-            dead = [
-                (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
-            ]
-            writer.executemany("DELETE FROM objects WHERE id = ?", dead)
-        return (rows[-1][0] if len(rows) == limit else 0), len(dead)
+            sqlite_collect.delete_objects(writer, dead.rows, epoch)
+            deleted = writer.changes()
+        self._move_log(sqlite_collect.move_log)
+        # What was stamped in between stays, and its bytes are counted as of the rest.
+        return Swept(dead.position, deleted, dead.size * deleted // len(dead.rows))
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit)
+        return Swept(dead.position, len(dead.rows), dead.size)
+
+    def shrink(self, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`: of the file, and in the end of its log."""
+        with self._writing() as writer:
+            size = sqlite_collect.vacuum(writer, limit)
+        if size:
+            self._move_log(sqlite_collect.move_log)
+        else:
+            with self._write_lock:  # or the one who writes would wait by the clock
+                self._move_log(sqlite_collect.truncate_log)
+        return size
+
+    def _move_log(self, move: Callable[[Connection], None]) -> None:
+        """Move the log to the file, as those who write need not do it then.
+
+        Raises:
+            StorageFailed: It can't be synced, and the store is fenced.
+        """
+        with self._mover_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
+            if self._mover is None:
+                self._mover = self._open_side(apsw.SQLITE_OPEN_READWRITE)
+            try:
+                move(self._mover)
+            except apsw.FullError:
+                return  # it stays in the log until there is room
+            except apsw.Error as error:
+                self._fence(f"moving the log to {self._path} failed: {error}")
+                raise StorageFailed(
+                    f"can't write {self._path}: {error}; what is acknowledged is in "
+                    "its log, and writes are refused until st8d is restarted"
+                ) from None
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
@@ -395,13 +456,18 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         if self._peer is not None:
             self._peer.close()
-        with self._write_lock, self._readers_lock, self._counter_lock:
+        with (
+            self._write_lock,
+            self._readers_lock,
+            self._counter_lock,
+            self._mover_lock,
+        ):
             if self._closed:
                 return
             self._closed = True
-            counter = [] if self._counter is None else [self._counter]
+            side = [one for one in (self._counter, self._mover) if one is not None]
             # Those that are in use are closed when they are given back.
-            for connection in (*self._idle_readers, *counter, self._writer):
+            for connection in (*self._idle_readers, *side, self._writer):
                 # What it tidies up in the end may fail: all that was committed is
                 # in the log, and the next start does the rest.
                 with suppress(apsw.Error):
@@ -430,15 +496,17 @@ class SqliteStore:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
 
-    def _open_counter(self) -> Connection:
-        """Open the connection that :meth:`moves` asks; it never waits for a lock."""
+    def _open_side(self, flags: int) -> Connection:
+        """Open a connection beside the writer's, which never waits for a lock.
+
+        One is what :meth:`moves` asks, the other moves the log to the file.
+        """
         try:
-            counter = self._connect(apsw.SQLITE_OPEN_READONLY)
-            counter.execute("PRAGMA busy_timeout = 0")
+            connection = self._connect(flags)
+            connection.execute("PRAGMA busy_timeout = 0")
         except apsw.Error as error:
-            self._writer.close()
             raise StorageFailed(f"can't open {self._path}: {error}") from None
-        return counter
+        return connection
 
     def _look(self) -> None:
         """Return if the file is ours; one that isn't is left byte for byte.

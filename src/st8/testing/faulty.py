@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         CommitTimes,
         Heard,
         NamespaceState,
+        Raised,
         Store,
+        Swept,
     )
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
@@ -280,23 +282,42 @@ class FaultyStore:
         self._leave("numbers")
         return found
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("collecting")
+        return self._store.collecting()
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("raise_epoch")
-        epoch = self._store.raise_epoch(removed, expected)
+        raised = self._store.raise_epoch(removed, expected)
         self._leave("raise_epoch")
-        return epoch
+        return raised
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("sweep")
-        position, deleted = self._store.sweep(marked, epoch, after, limit)
+        swept = self._store.sweep(marked, epoch, after, limit)
         self._leave("sweep")
-        return position, deleted
+        return swept
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("weigh")
+        swept = self._store.weigh(marked, after, limit)
+        self._leave("weigh")
+        return swept
+
+    def shrink(self, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("shrink")
+        size = self._store.shrink(limit)
+        self._leave("shrink")
+        return size
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
