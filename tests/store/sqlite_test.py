@@ -377,7 +377,7 @@ def test_digests_that_begin_alike_are_told_apart(
     put(store, *contents[::2])
     position = deleted = 0
     while True:
-        position, some, _ = store.sweep(frozenset[int](), epoch, position, 7)
+        position, some, *_ = store.sweep(frozenset[int](), epoch, position, 7)
         deleted += some
         if not position:
             break

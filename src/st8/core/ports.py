@@ -36,6 +36,7 @@ __all__ = [
     "NamespaceState",
     "Raised",
     "Record",
+    "Shrunk",
     "Stale",
     "Store",
     "Swept",
@@ -178,12 +179,26 @@ class Swept(NamedTuple):
     Attributes:
         position: Where to go on; 0 at the end.
         objects: How many were deleted.
-        size: Their bytes as they were stored.
+        size: About how many bytes they had, as they were stored.
+        held_s: How long commits were held up by it, at most.
     """
 
     position: int
     objects: int
     size: int
+    held_s: float = 0.0
+
+
+class Shrunk(NamedTuple):
+    """Space that was given back to the file system.
+
+    Attributes:
+        size: In bytes; 0 when there is no more.
+        held_s: How long commits were held up by it, at most.
+    """
+
+    size: int
+    held_s: float = 0.0
 
 
 class Store(Protocol):
@@ -352,12 +367,11 @@ class Store(Protocol):
         """Tell what :meth:`sweep` would delete, whatever its stamp; deletes nothing."""
         ...
 
-    def shrink(self, limit: int) -> int:
+    def shrink(self, limit: int) -> Shrunk:
         """Give space that is free back to the file system, a piece of it.
 
-        Up to ``limit`` pages of the store's, in one short transaction. Returns how
-        many bytes it was, 0 when there is no more; always 0 where it is not the
-        store that sees to that.
+        Up to ``limit`` pages of the store's, in one short transaction; always none
+        where it is not the store that sees to that.
         """
         ...
 

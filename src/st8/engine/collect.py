@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["GarbageCollection"]
 
 _REMOVED_AT_ONCE: Final = (50, 10_000)
-_SWEPT_AT_ONCE: Final = (16, 256)
+_SWEPT_AT_ONCE: Final = (16, 512)
 _GIVEN_BACK_AT_ONCE: Final = (4, 1_024)
 _REST: Final = 2
 """After a piece that held up writes, so many times what it took."""
@@ -142,7 +142,7 @@ class GarbageCollection:
         marks = mark(self._store, self._objects, going, self._pace)
         objects = size = position = 0
         while True:
-            position, some, weight = self._store.weigh(
+            position, some, weight, _ = self._store.weigh(
                 marks, position, _SWEPT_AT_ONCE[1]
             )
             objects += some
@@ -204,7 +204,7 @@ class GarbageCollection:
         """Rest after a piece that writes have waited for."""
         if pieces is not None:
             pieces.took(took_s)
-        self._pace.rest_for(_REST * took_s)
+        self._pace.rest(_REST * took_s)
 
     def _raise_epoch(self, namespace: Namespace, gone: list[RevisionNumber]) -> Raised:
         """Count up the epoch and delete revisions.
@@ -232,11 +232,10 @@ class GarbageCollection:
         objects = size = position = 0
         pieces = Pieces(*_SWEPT_AT_ONCE)
         while True:
-            begun_s = time.perf_counter()
-            position, some, weight = self._store.sweep(
+            position, some, weight, held_s = self._store.sweep(
                 marks, epoch, position, pieces.size
             )
-            self._done(time.perf_counter() - begun_s, pieces)
+            self._done(held_s, pieces)
             objects += some
             size += weight
             if not position:
@@ -246,7 +245,7 @@ class GarbageCollection:
         """Give back the space that is free."""
         pieces = Pieces(*_GIVEN_BACK_AT_ONCE)
         while True:
-            begun_s = time.perf_counter()
-            if not self._store.shrink(pieces.size):
+            size, held_s = self._store.shrink(pieces.size)
+            if not size:
                 return
-            self._done(time.perf_counter() - begun_s, pieces)
+            self._done(held_s, pieces)

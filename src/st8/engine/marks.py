@@ -75,9 +75,16 @@ def mark(
 def _revisions(
     store: Store, namespace: Namespace, without: Container[int]
 ) -> Iterator[Revision]:
-    """Yield the stored revisions of a namespace, ascending."""
+    """Yield the revisions that a namespace has now, ascending.
+
+    Those that are made meanwhile may come more quickly than they could be marked, and
+    need not be: what they are made of is stamped.
+    """
+    last = store.namespace(namespace).last_revision
     numbers: list[RevisionNumber] = []
     for number in pages.numbers(store, namespace):
+        if number > last:
+            break
         if number not in without:
             numbers.append(number)
         if len(numbers) == _RECORDS_AT_ONCE:

@@ -33,25 +33,20 @@ class Pace:
         self._stopping = stopping
         self._since_s = time.perf_counter()
 
-    def rest(self) -> None:
+    def rest(self, at_least_s: float = 0.0) -> None:
         """Rest as long as was worked, if that was long enough; call it often.
 
+        But for a tenth of a second at most. Where somebody was held up, rest for
+        ``at_least_s``.
+
         Raises:
             ShuttingDown: It is time to stop.
         """
-        worked_s = time.perf_counter() - self._since_s
+        worked_s = max(time.perf_counter() - self._since_s, at_least_s)
         if worked_s >= _SLICE_S:
-            self.rest_for(worked_s)
-
-    def rest_for(self, seconds: float) -> None:
-        """Rest for some time, a tenth of a second at most.
-
-        Raises:
-            ShuttingDown: It is time to stop.
-        """
-        if self._stopping.wait(min(seconds, _REST_S_MAX)):
-            raise ShuttingDown
-        self._since_s = time.perf_counter()
+            if self._stopping.wait(min(worked_s, _REST_S_MAX)):
+                raise ShuttingDown
+            self._since_s = time.perf_counter()
 
 
 class Pieces:

@@ -24,6 +24,7 @@ from st8.core.ports import (
     CommitTimes,
     NamespaceState,
     Raised,
+    Shrunk,
     Stale,
     Swept,
 )
@@ -246,11 +247,11 @@ class MemoryStore:
         """See :class:`~st8.core.ports.Store`."""
         return self._sweep(marked, self._epoch + 1, after, limit, delete=False)
 
-    def shrink(self, limit: int) -> int:
+    def shrink(self, limit: int) -> Shrunk:
         """See :class:`~st8.core.ports.Store`: there is no file."""
         del limit
         self._check_open()
-        return 0
+        return Shrunk(0)
 
     def _sweep(
         self,

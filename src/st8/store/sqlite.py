@@ -46,6 +46,7 @@ from st8.core.ports import (
     CommitTimes,
     NamespaceState,
     Raised,
+    Shrunk,
     Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
@@ -57,7 +58,6 @@ from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_ba
 
 if TYPE_CHECKING:
     from collections.abc import (
-        Callable,
         Collection,
         Container,
         Generator,
@@ -135,7 +135,7 @@ class SqliteStore:
         changed = _make_directory(directory)
         self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
-            self._lock if isinstance(self._lock, Turns) else threading.Lock()
+            self._lock if isinstance(self._lock, Turns) else threading.RLock()
         )
         try:
             # In turns: one of those who open it at once makes the tables.
@@ -401,12 +401,16 @@ class SqliteStore:
             dead = sqlite_collect.choose_dead(reader, marked, after, limit, epoch)
         if not dead.rows:
             return Swept(dead.position, 0, 0)
-        with self._writing() as writer:
-            sqlite_collect.delete_objects(writer, dead.rows, epoch)
-            deleted = writer.changes()
-        self._move_log(sqlite_collect.move_log)
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                sqlite_collect.delete_objects(writer, dead.rows, epoch)
+                deleted = writer.changes()
+            held_s = time.perf_counter() - begun
+        self._move_log()
         # What was stamped in between stays, and its bytes are counted as of the rest.
-        return Swept(dead.position, deleted, dead.size * deleted // len(dead.rows))
+        size = dead.size * deleted // len(dead.rows)
+        return Swept(dead.position, deleted, size, held_s)
 
     def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
@@ -414,19 +418,21 @@ class SqliteStore:
             dead = sqlite_collect.choose_dead(reader, marked, after, limit)
         return Swept(dead.position, len(dead.rows), dead.size)
 
-    def shrink(self, limit: int) -> int:
+    def shrink(self, limit: int) -> Shrunk:
         """See :class:`~st8.core.ports.Store`: of the file, and in the end of its log."""
-        with self._writing() as writer:
-            size = sqlite_collect.vacuum(writer, limit)
-        if size:
-            self._move_log(sqlite_collect.move_log)
-        else:
-            with self._write_lock:  # or the one who writes would wait by the clock
-                self._move_log(sqlite_collect.truncate_log)
-        return size
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                size = sqlite_collect.vacuum(writer, limit)
+            held_s = time.perf_counter() - begun
+        self._move_log(truncate=not size)
+        return Shrunk(size, held_s)
 
-    def _move_log(self, move: Callable[[Connection], None]) -> None:
-        """Move the log to the file, as those who write need not do it then.
+    def _move_log(self, *, truncate: bool = False) -> None:
+        """Move the log to the file once it has grown, so that no commit has to.
+
+        Nearly all of it beside the commits, and only what came meanwhile between two
+        of them. ``truncate`` also cuts the log off.
 
         Raises:
             StorageFailed: It can't be synced, and the store is fenced.
@@ -437,7 +443,11 @@ class SqliteStore:
             if self._mover is None:
                 self._mover = self._open_side(apsw.SQLITE_OPEN_READWRITE)
             try:
-                move(self._mover)
+                if not truncate and not sqlite_collect.log_has_grown(self._mover):
+                    return
+                sqlite_collect.move_log(self._mover)
+                with self._write_lock:
+                    sqlite_collect.move_log(self._mover, truncate=truncate)
             except apsw.FullError:
                 return  # it stays in the log until there is room
             except apsw.Error as error:
@@ -457,10 +467,10 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.close()
         with (
+            self._mover_lock,
             self._write_lock,
             self._readers_lock,
             self._counter_lock,
-            self._mover_lock,
         ):
             if self._closed:
                 return

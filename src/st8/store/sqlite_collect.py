@@ -26,13 +26,15 @@ __all__ = [
     "choose_dead",
     "delete_objects",
     "delete_revisions",
+    "log_has_grown",
     "move_log",
-    "truncate_log",
     "vacuum",
 ]
 
 _LOOKED_AT: Final = 4
 """A sweep looks at so many objects for each that it may delete."""
+_MOVED_PAGES: Final = 8 * 1024 * 1024 // PAGE_BYTES
+"""Pages in the log that are moved at once: half of what a commit waits for."""
 _INTEGER_MAX: Final = 2**63 - 1
 
 _DELETE_REVISIONS: Final = f"""
@@ -122,30 +124,29 @@ def vacuum(writer: Connection, pages: int) -> int:
     return (before - _number(writer, "PRAGMA page_count")) * PAGE_BYTES
 
 
-def move_log(connection: Connection) -> None:
-    """Move what others have committed from the log to the file; holds nobody up.
+def log_has_grown(connection: Connection) -> bool:
+    """Return whether the log is worth to be moved, before a commit has to do it."""
+    _, log, moved = _checkpoint(connection, "NOOP")
+    return log - moved >= _MOVED_PAGES
+
+
+def move_log(connection: Connection, *, truncate: bool = False) -> None:
+    """Move the log to the file; cut it off if nobody reads in it.
 
     Raises:
         apsw.Error: It failed, and what is on the disk is not known.
     """
-    _checkpoint(connection, "PASSIVE")
+    _checkpoint(connection, "TRUNCATE" if truncate else "PASSIVE")
 
 
-def truncate_log(connection: Connection) -> None:
-    """Move the log to the file and cut it off, if nobody reads or writes just now.
-
-    Raises:
-        apsw.Error: See :func:`move_log`.
-    """
-    _checkpoint(connection, "PASSIVE")
-    _checkpoint(connection, "TRUNCATE")
-
-
-def _checkpoint(connection: Connection, mode: str) -> None:
+def _checkpoint(connection: Connection, mode: str) -> tuple[int, int, int]:
+    """Return whether it was held up, and how many pages the log has and were moved."""
     try:
-        connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-    except apsw.BusyError:
-        return  # another one is at it
+        rows = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    except apsw.BusyError:  # another one is at it
+        return 1, 0, 0
+    busy, log, moved = rows[0]
+    return busy, log, moved
 
 
 def _number(connection: Connection, sql: str) -> int:

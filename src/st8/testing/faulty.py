@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Heard,
         NamespaceState,
         Raised,
+        Shrunk,
         Store,
         Swept,
     )
@@ -312,12 +313,12 @@ class FaultyStore:
         self._leave("weigh")
         return swept
 
-    def shrink(self, limit: int) -> int:
+    def shrink(self, limit: int) -> Shrunk:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("shrink")
-        size = self._store.shrink(limit)
+        shrunk = self._store.shrink(limit)
         self._leave("shrink")
-        return size
+        return shrunk
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

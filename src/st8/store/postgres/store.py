@@ -33,6 +33,7 @@ from st8.core.ports import (
     CommitTimes,
     NamespaceState,
     Raised,
+    Shrunk,
     Stale,
     Swept,
 )
@@ -349,23 +350,25 @@ class PostgresStore:
         """
         position, dead, _ = self._dead(marked, epoch, after, limit)
         deleted: list[Any] = []
+        begun = time.perf_counter()
         if dead:
             try:
                 with self._connections.use() as session:
                     deleted = session.rows(_DELETED, (dead, epoch))
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
-        return Swept(position, len(deleted), sum(size for [size] in deleted))
+        held_s = time.perf_counter() - begun
+        return Swept(position, len(deleted), sum(size for [size] in deleted), held_s)
 
     def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
         position, dead, size = self._dead(marked, _INTEGER_MAX, after, limit)
         return Swept(position, len(dead), size)
 
-    def shrink(self, limit: int) -> int:
+    def shrink(self, limit: int) -> Shrunk:
         """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
         del limit
-        return 0
+        return Shrunk(0)
 
     def _dead(
         self, marked: Container[int], epoch: int, after: int, limit: int
