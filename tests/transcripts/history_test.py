@@ -461,7 +461,8 @@ def test_a_log_that_was_collected(stage: Stage) -> None:
         """\
 {
   "revisions": 3,
-  "objects": 1
+  "objects": 1,
+  "size": 49
 }
 """,
         "",

@@ -430,7 +430,8 @@ def test_gc(stage: Stage) -> None:
         """\
 {
   "revisions": 0,
-  "objects": 0
+  "objects": 0,
+  "size": 0
 }
 """,
         "",
@@ -440,6 +441,7 @@ def test_gc(stage: Stage) -> None:
         """\
 revisions: 0
 objects: 0
+size: 0
 """,
         "",
     ) == stage.pipe("gc", "-o", "yaml")

@@ -238,14 +238,17 @@ class AsyncClient:
 
     async def gc(
         self,
-        keep: int = 10,
+        keep: int | None = None,
         *,
+        younger_than_s: float | None = None,
         namespace: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> Collected:
         """Remove old revisions, and what only they needed."""
         return await self._transport.send(
-            _core.gc(keep, namespace), Deadline(timeout_s)
+            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
+            Deadline(timeout_s),
         )
 
     # --- reads of a state ----------------------------------------------------------

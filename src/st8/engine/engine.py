@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from st8.core import tree
 from st8.core.errors import CheckpointNotFound, NotReached, St8Error, Unavailable
 from st8.core.ids import (
+    DEFAULT_NAMESPACE,
     CheckpointName,
     Digest,
     Namespace,
@@ -410,6 +411,10 @@ class Engine:
             now_ns=self._clock.now_ns(),
             stopping=self._stopping,
         )
+
+    def collection_epoch(self) -> int:
+        """Return a number that every collection counts up, whoever's it is."""
+        return self._store.namespace(DEFAULT_NAMESPACE).epoch
 
     def stop_collecting(self) -> None:
         """End a collection that is going on, soon, and begin none any more."""

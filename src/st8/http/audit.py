@@ -196,7 +196,9 @@ def _particulars(plan: Plan) -> dict[str, object]:
     """Return what tells one request of an operation from another."""
     found: dict[str, object] = {}
     if isinstance(plan, CollectPlan):
-        found["keep"] = plan.keep
+        if plan.retention is not None:
+            found["retention"] = plan.retention.text
+        found["dry_run"] = plan.dry_run
     elif isinstance(plan, WritePlan | RefPlan):
         request = plan.request
         if isinstance(request, Apply):

@@ -468,6 +468,7 @@ class StoreContract(NamesContract, CollectionContract):
             lambda: store.numbers(A, N(0), 1),
             lambda: store.raise_epoch({}, epoch),
             lambda: store.sweep(NO_MARKS, epoch, 0, 1),
+            lambda: store.weigh(NO_MARKS, 0, 1),
             store.ping,
         ]
         with ThreadPoolExecutor(1) as other:
