@@ -212,7 +212,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "retention",
         "*:keep=10",
         "RULE",
-        "PATTERN:keep=N,younger-than=AGE, PATTERN:never; repeatable",
+        "PATTERN:keep=N,younger-than=AGE or PATTERN:never",
         parse_retention,
         many=True,
         reloaded=True,

@@ -33,7 +33,7 @@ from st8.engine.choice import Choice, choose
 from st8.engine.integers import Integers
 from st8.engine.marks import mark
 from st8.engine.pace import Pace, Pieces
-from st8.engine.results import Collected, Explained
+from st8.engine.results import Collected, Explained, Share
 
 if TYPE_CHECKING:
     import threading
@@ -129,7 +129,7 @@ class GarbageCollection:
         Raises:
             St8Error: See :meth:`run`.
         """
-        shares = []
+        shares: list[Share] = []
         going: dict[Namespace, Container[int]] = {}
         revisions = number = 0
         for choice in self._choices():

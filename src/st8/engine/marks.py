@@ -154,8 +154,8 @@ class _Walk:
         no key twice; so what two trees have in common is found by comparing the nodes
         of a level that are not below something in common.
         """
-        new = [] if root == EMPTY_ROOT else [root]
-        old = [] if known == EMPTY_ROOT else [known]
+        new: list[Digest] = [] if root == EMPTY_ROOT else [root]
+        old: list[Digest] = [] if known == EMPTY_ROOT else [known]
         level = source.node(root).level
         old_level = source.node(known).level
         while new:
