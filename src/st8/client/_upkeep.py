@@ -27,23 +27,31 @@ class Upkeep:
 
     def gc(
         self,
-        keep: int = 10,
+        keep: int | None = None,
         *,
+        younger_than_s: float | None = None,
         namespace: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> Collected:
         """Remove old revisions, and what only they needed.
 
-        Branch heads, branch bases, checkpoints and the newest ``keep`` revisions of
-        each branch stay.
+        Branch heads, branch bases and checkpoints stay, and what st8d is set to keep.
 
         Args:
-            keep: At least 1.
+            keep: The newest of each branch that stay, at least 1. This and the next
+                take the place of what st8d is set to, but for namespaces of which
+                nothing ever goes; 10 if only the next is given.
+            younger_than_s: Whatever is younger stays too.
             namespace: Only of this one; all if None.
+            dry_run: Change nothing; tell what would go, and what stays and why.
             timeout_s: Seconds it may take; None for no limit, as it takes long
                 where there is much.
         """
-        return self._transport.send(_core.gc(keep, namespace), Deadline(timeout_s))
+        return self._transport.send(
+            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
+            Deadline(timeout_s),
+        )
 
     def redact(
         self,
@@ -98,14 +106,17 @@ class AsyncUpkeep:
 
     async def gc(
         self,
-        keep: int = 10,
+        keep: int | None = None,
         *,
+        younger_than_s: float | None = None,
         namespace: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> Collected:
         """Remove old revisions, and what only they needed."""
         return await self._transport.send(
-            _core.gc(keep, namespace), Deadline(timeout_s)
+            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
+            Deadline(timeout_s),
         )
 
     async def redact(

@@ -96,6 +96,7 @@ class App:
     def begin_shutdown(self) -> None:
         """Answer from now on that the daemon is not ready for more."""
         self.service.draining = True
+        self.service.engine.stop_collecting()
         self.service.hub.close()
 
     def close(self) -> None:

@@ -311,8 +311,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=handlers.collect,
         summary="Collect garbage",
         description="Removes revisions that are neither among the newest `keep` of a "
-        "branch nor named by a branch or a checkpoint, and what only they used. Reads "
-        "and writes go on meanwhile.",
+        "branch, nor young, nor named by a branch or a checkpoint, and what only they "
+        "used. Reads and writes go on meanwhile. A dry run changes nothing, and tells "
+        "what goes and what stays and why.",
         body=wire.CollectBody,
         answer=shapes.Collected,
         errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Side,
         Sight,
     )
+    from st8.engine.retention import Retention
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
@@ -239,11 +240,19 @@ class RefPlan(NamedTuple):
 
 
 class CollectPlan(NamedTuple):
-    """A garbage collection."""
+    """A garbage collection, or the explanation of one.
+
+    Attributes:
+        reach: What it touches.
+        retention: What is kept instead of what st8d is set to; None: as that says.
+        namespace: The only one; None for all.
+        dry_run: Change nothing.
+    """
 
     reach: tuple[Reach, ...]
-    keep: int
+    retention: Retention | None
     namespace: Namespace | None
+    dry_run: bool = False
 
 
 class RedactPlan(NamedTuple):

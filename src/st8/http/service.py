@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import St8Error
+from st8.engine.retention import Retention
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.engine.requests import WriteRequest
+    from st8.engine.retention import Rules
     from st8.engine.writes import Written
     from st8.http.page import DocsPage
 
@@ -59,6 +61,7 @@ class Service:
         hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
+        retention: What a collection keeps where nobody says otherwise.
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
@@ -70,6 +73,7 @@ class Service:
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
         self.metrics = Metrics(engine, self.lane, self.hub)
+        self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
         self.common_headers: list[tuple[bytes, bytes]] = [

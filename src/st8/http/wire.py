@@ -14,6 +14,7 @@ from msgspec import Meta, Struct, field
 
 from st8.core import limits
 from st8.core.documents import Document
+from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
 from st8.core.ids import (
     Author,
@@ -37,6 +38,7 @@ from st8.engine.requests import (
     Selector,
     Side,
 )
+from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.http.fields import (
     AfterField,
     AtField,
@@ -90,7 +92,6 @@ __all__ = [
 N = TypeVar("N", BranchName, CheckpointName)
 
 _SCOPES_REMEMBERED = 1_024
-COLLECT_KEEP_DEFAULT = 10
 
 
 class Wire(Struct, forbid_unknown_fields=True):
@@ -452,9 +453,22 @@ class CollectBody(Body):
         Annotated[
             int,
             Meta(
-                description="The newest revisions of each branch that stay; 10 when 0 "
-                "or not given.",
+                description="The newest revisions of each branch that stay. 0 or not "
+                "given, and no `younger_than` either: as st8d is set to. Else it "
+                "takes the place of that, 10 where it is not given, but for "
+                "namespaces of which nothing ever goes.",
                 extra_json_schema={"minimum": 0, "maximum": limits.GC_KEEP.maximum},
+            ),
+        ]
+        | None
+    ) = None
+    younger_than: (
+        Annotated[
+            str,
+            Meta(
+                description="Whatever is younger stays too: an age as `12h`, `30d` or "
+                "`2w`.",
+                examples=["30d"],
             ),
         ]
         | None
@@ -462,16 +476,33 @@ class CollectBody(Body):
     namespace: (
         Annotated[str, Meta(description="Only of this one; all when not given.")] | None
     ) = None
+    dry_run: (
+        Annotated[bool, Meta(description="Change nothing; tell what would go and why.")]
+        | None
+    ) = None
 
     def plan(self, _idempotency_key: str | None = None, /) -> CollectPlan:
         """Return what to do."""
         namespace = Namespace(self.namespace) if self.namespace else None
-        keep = self.keep or COLLECT_KEEP_DEFAULT
-        if keep < 0:
+        if self.keep is not None and self.keep < 0:
             raise InvalidValue("keep", "must not be negative")
-        if keep > limits.GC_KEEP.maximum:
-            raise LimitExceeded(limits.GC_KEEP, "keep", keep)
-        return CollectPlan((Reach(namespace),), keep, namespace)
+        retention = None
+        if self.keep or self.younger_than:
+            retention = Retention(
+                self.keep or KEEP_DEFAULT, _age("younger_than", self.younger_than)
+            )
+            retention.check()
+        return CollectPlan(
+            (Reach(namespace),), retention, namespace, dry_run=bool(self.dry_run)
+        )
+
+
+def _age(field: str, text: str | None) -> float:
+    """Return the seconds of an age that may not be given."""
+    try:
+        return parse_age(text) if text else 0.0
+    except ValueError as error:
+        raise InvalidValue(field, str(error)) from None
 
 
 class RedactBody(ScopedBody, kw_only=True):

@@ -267,7 +267,7 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
     "gc": Example(
         "/v1/gc",
         '{"namespace": "shop/prod", "keep": 100}',
-        '{"pruned": 0, "objects_deleted": 0}',
+        '{"pruned": 0, "objects_deleted": 0, "bytes_freed": 0}',
     ),
     "redact": Example(
         "/v1/redact",

@@ -9,7 +9,7 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -33,8 +33,11 @@ from st8.core.ports import (
     CommitTimes,
     HeldObject,
     NamespaceState,
+    Raised,
     SelfCheck,
+    Shrunk,
     Stale,
+    Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store.codec import pack, unpack, unpacked
@@ -56,7 +59,7 @@ from st8.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
@@ -127,7 +130,8 @@ WHERE r.namespace = g.namespace AND r.number = g.number
 AND NOT EXISTS (SELECT FROM branches b
   WHERE b.namespace = r.namespace AND r.number IN (b.base, b.head))
 AND NOT EXISTS (SELECT FROM checkpoints c
-  WHERE c.namespace = r.namespace AND c.revision = r.number)"""
+  WHERE c.namespace = r.namespace AND c.revision = r.number)
+RETURNING 1"""
 _REDACTIONS: Final = (
     b"SELECT digest, namespace, key, author, reason, time_ns, seal FROM redactions "
     b"ORDER BY digest, namespace, key"
@@ -138,15 +142,19 @@ INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal)
 SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[],
   $6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING"""
 _REDACTED_OBJECTS: Final = b"DELETE FROM objects WHERE digest = ANY ($1::bytea[])"
+_CLAIMED: Final = b"SELECT pg_try_advisory_lock($1::bigint)"
+_LET_GO: Final = b"SELECT pg_advisory_unlock($1::bigint)"
+_LOOKED_AT: Final = 4
+"""A sweep looks at so many objects for each that it may delete."""
 _SWEPT: Final = (
-    b"SELECT id, epoch, digest FROM objects WHERE id > $1::bigint "
+    b"SELECT id, epoch, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
 )
 _DELETED: Final = b"""
 DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
   FOR UPDATE SKIP LOCKED)
-RETURNING id"""
+RETURNING octet_length(data)"""
 _HELD: Final = (
     b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
@@ -340,16 +348,29 @@ class PostgresStore:
         self._announcements.tell(batch.branches)
         return times
 
+    @contextmanager
+    def collecting(self) -> Generator[bool]:
+        """See :class:`~st8.core.ports.Store`: an advisory lock of a connection's."""
+        key = schema.lock_key("collecting", self._address.schema)
+        try:
+            with self._connections.use() as session:
+                [[mine]] = session.rows(_CLAIMED, (key,))
+                try:
+                    yield mine
+                finally:
+                    if mine:
+                        with suppress(psycopg.Error):  # it is lost, and the lock too
+                            session.rows(_LET_GO, (key,))
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
-        """See :class:`~st8.core.ports.Store`.
-
-        A revision that a branch or checkpoint names stays, also if it was named only
-        now, by another daemon.
-        """
+    ) -> Raised:
+        """See :class:`~st8.core.ports.Store`."""
         gone = [(name, number) for name, some in removed.items() for number in some]
         self._turns.end()
+        deleted = 0
         try:
             # Once the row of the store is changed no commit is under way, and the
             # next statement sees all that were. Commits share that row among them,
@@ -360,10 +381,11 @@ class PostgresStore:
                     raise Stale
                 if gone:
                     names, numbers = zip(*gone, strict=True)
-                    session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    rows = session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    deleted = len(rows)
         except psycopg.Error as error:
             raise self._failed(error) from None
-        return expected + 1
+        return Raised(expected + 1, deleted)
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
@@ -405,25 +427,49 @@ class PostgresStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`.
 
         An object that a commit is just stamping is passed over, not waited for.
         """
-        rows = self._rows(_SWEPT, after, limit)
-        dead = Bigints(
-            number
-            for number, stamp, digest in rows
-            if stamp < epoch and digest_prefix(digest) not in marked
-        )
+        position, dead, _ = self._dead(marked, epoch, after, limit)
         deleted: list[Any] = []
+        begun = time.perf_counter()
         if dead:
             try:
                 with self._connections.use() as session:
                     deleted = session.rows(_DELETED, (dead, epoch))
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
-        return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
+        held_s = time.perf_counter() - begun
+        return Swept(position, len(deleted), sum(size for [size] in deleted), held_s)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        position, dead, size = self._dead(marked, _INTEGER_MAX, after, limit)
+        return Swept(position, len(dead), size)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
+        del limit
+        return Shrunk(0)
+
+    def _dead(
+        self, marked: Container[int], epoch: int, after: int, limit: int
+    ) -> tuple[int, Bigints, int]:
+        """Return where a sweep goes on, what it may delete, and their bytes."""
+        wanted = limit * _LOOKED_AT
+        rows = self._rows(_SWEPT, after, wanted)
+        position = rows[-1][0] if len(rows) == wanted else 0
+        dead = Bigints()
+        total = 0
+        for number, stamp, digest, size in rows:
+            if stamp < epoch and digest_prefix(digest) not in marked:
+                dead.append(number)
+                total += size
+                if len(dead) == limit:
+                    return number if number != rows[-1][0] else position, dead, total
+        return position, dead, total
 
     def held_objects(
         self, after: int, limit: int, size_max: int
