@@ -7,7 +7,7 @@ a new one runs ``st8.testing.contract`` over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from st8.core.ids import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Mapping
     from contextlib import AbstractContextManager
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "CommitTimes",
     "Heard",
     "NamespaceState",
+    "Pointers",
     "Record",
     "Stale",
     "Store",
@@ -65,6 +66,20 @@ class NamespaceState(NamedTuple):
 
     last_revision: RevisionNumber
     epoch: int
+
+
+class Pointers(NamedTuple):
+    """What can move in a store, as it was at one moment.
+
+    Attributes:
+        namespaces: Those that have a revision, with the newest number of each.
+        branches: Their branches, each with its namespace.
+        checkpoints: Their checkpoints, likewise.
+    """
+
+    namespaces: Sequence[NamespaceInfo]
+    branches: Sequence[tuple[Namespace, Branch]]
+    checkpoints: Sequence[tuple[Namespace, Checkpoint]]
 
 
 class Answer(NamedTuple):
@@ -309,6 +324,13 @@ class Store(Protocol):
         Looks at up to ``limit`` objects that follow position ``after`` (0 at the
         beginning), in one short transaction. Returns the position to go on from,
         0 at the end, and how many were deleted.
+        """
+        ...
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """Return what can move, of one namespace or of all, as of one moment.
+
+        Each list is in byte order of namespaces and names. All of it is in memory.
         """
         ...
 

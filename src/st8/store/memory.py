@@ -17,7 +17,15 @@ from st8.core.ids import (
     RevisionNumber,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    NamespaceState,
+    Pointers,
+    Stale,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
@@ -227,6 +235,23 @@ class MemoryStore:
                     deleted += 1
             position = after + limit
             return (position if position < len(self._sweeping) else 0), deleted
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            last = {
+                name: last
+                for name, last in self._last.items()
+                if last and namespace in (None, name)
+            }
+            branches = [(at, b) for at, b in self._branches.items() if at[0] in last]
+            points = [(at, c) for at, c in self._checkpoints.items() if at[0] in last]
+        return Pointers(
+            [NamespaceInfo(name, last[name]) for name in sorted(last)],
+            [(at[0], branch) for at, branch in sorted(branches)],
+            [(at[0], checkpoint) for at, checkpoint in sorted(points)],
+        )
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

@@ -39,7 +39,14 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    NamespaceState,
+    Pointers,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
@@ -77,6 +84,18 @@ _LAST_SURROGATE: Final = 0xDFFF
 _ANSWERS: Final = (
     "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
     "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
+)
+
+_OF: Final = "n.last_revision > 0 AND (?1 IS NULL OR n.name = ?1)"
+_POINTERS: Final = (
+    f"SELECT n.name, n.last_revision, n.seal FROM namespaces n WHERE {_OF} "
+    "ORDER BY n.name",
+    "SELECT n.name, b.name, b.base, b.since, b.head, b.head_digest, b.seal "
+    "FROM namespaces n CROSS JOIN branches b ON b.namespace = n.id "
+    f"WHERE {_OF} ORDER BY n.name, b.name",
+    "SELECT n.name, c.name, c.revision, c.digest, c.branch, c.description, c.author, "
+    "c.time_ns, c.seal FROM namespaces n CROSS JOIN checkpoints c "
+    f"ON c.namespace = n.id WHERE {_OF} ORDER BY n.name, c.name",
 )
 
 
@@ -338,6 +357,26 @@ class SqliteStore:
                 limit - len(rows),
             )
         return [answer_at(row) for row in rows]
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                infos, branches, checkpoints = (
+                    connection.execute(sql, (namespace,)).fetchall()
+                    for sql in _POINTERS
+                )
+            finally:
+                connection.execute("ROLLBACK")
+        return Pointers(
+            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
+            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
+            [
+                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
+                for of, *row in checkpoints
+            ],
+        )
 
     # --- writes --------------------------------------------------------------
 

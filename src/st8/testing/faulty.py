@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         CommitTimes,
         Heard,
         NamespaceState,
+        Pointers,
         Store,
     )
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
@@ -297,6 +298,13 @@ class FaultyStore:
         position, deleted = self._store.sweep(marked, epoch, after, limit)
         self._leave("sweep")
         return position, deleted
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("pointers")
+        found = self._store.pointers(namespace)
+        self._leave("pointers")
+        return found
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

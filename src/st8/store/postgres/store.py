@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -26,7 +27,15 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState, Stale
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    NamespaceState,
+    Pointers,
+    Stale,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store.codec import pack, unpack
 from st8.store.postgres import failures, schema
@@ -39,10 +48,11 @@ from st8.store.postgres.values import Bigints, Binaries, Texts
 from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
+    from st8.store.postgres.connections import Session
     from st8.store.postgres.statements import Commit
 
 __all__ = ["PostgresStore"]
@@ -102,6 +112,18 @@ _ANSWERS: Final = (
     b"SELECT namespace, key, request, revision, noop, expires_ns, seal FROM answers "
     b"WHERE (namespace, key) > ($1::text, $2::text) "
     b"ORDER BY namespace, key LIMIT $3::bigint"
+)
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_OF: Final = b"last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
+_POINTERS: Final = (
+    b"SELECT name, last_revision, seal FROM namespaces n WHERE " + _OF + b" "
+    b"ORDER BY name",
+    b"SELECT n.name, b.name, base, since, head, head_digest, b.seal "
+    b"FROM namespaces n JOIN branches b ON b.namespace = n.name WHERE " + _OF + b" "
+    b"ORDER BY n.name, b.name",
+    b"SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, "
+    b"c.seal FROM namespaces n JOIN checkpoints c ON c.namespace = n.name "
+    b"WHERE " + _OF + b" ORDER BY n.name, c.name",
 )
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
@@ -269,6 +291,20 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`."""
         return [answer_at(row) for row in self._rows(_ANSWERS, *after, limit)]
 
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        infos, branches, checkpoints = self._retried(
+            partial(_rows_of_one_moment, _POINTERS, namespace)
+        )
+        return Pointers(
+            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
+            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
+            [
+                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
+                for of, *row in checkpoints
+            ],
+        )
+
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -351,17 +387,20 @@ class PostgresStore:
     # --- statements ----------------------------------------------------------
 
     def _rows(self, statement: bytes, *values: object) -> list[Any]:
+        return self._retried(lambda session: session.rows(statement, values))
+
+    def _retried(self, read: Callable[[Session], list[Any]]) -> list[Any]:
         """Read; once more on a new connection if the one at hand has gone."""
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             if not failures.is_lost(error):
                 raise failures.running(error, self._address) from None
         self._connections.forget()
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             raise failures.running(error, self._address) from None
 
@@ -435,6 +474,15 @@ class PostgresStore:
             for digest, stored in session.rows(_OBJECTS, (Binaries(packed),)):
                 if not _is_sound(digest, stored):
                     session.rows(_MENDED, (digest, packed[digest], stored))
+
+
+def _rows_of_one_moment(
+    statements: Sequence[bytes], value: object, session: Session
+) -> list[Any]:
+    """Return the rows of each statement, all as they were when the first one ran."""
+    with session.connection.transaction():
+        session.connection.execute(_ONE_MOMENT)
+        return [session.rows(statement, (value,)) for statement in statements]
 
 
 def _is_sound(digest: Digest, packed: bytes) -> bool:
