@@ -8,6 +8,7 @@
     │   ├── UnsupportedMedia      a body in an encoding that is not read
     │   ├── InvalidValue          a field has a value that is not allowed
     │   ├── UnknownField          a field, parameter or setting nobody knows
+    │   ├── BadBackup             a backup that is not whole, or not right
     │   └── LimitExceeded         larger than a limit; names it
     │       └── HeaderTooLarge
     ├── RequestTimeout          the request did not arrive in time
@@ -31,6 +32,10 @@
     │   ├── NotReached            the branch has not come to a revision yet
     │   ├── BranchExists
     │   ├── CheckpointExists
+    │   ├── NamespaceExists
+    │   ├── BeingRestored         a namespace that a backup is restored into
+    │   ├── OtherHistory          a base that is not of this history
+    │   ├── Overtaken             by a collection, or another restore
     │   └── IdempotencyMismatch
     ├── Unavailable             not now
     │   ├── Overloaded
@@ -65,6 +70,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuditUnavailable",
+    "BadBackup",
+    "BeingRestored",
     "BranchExists",
     "BranchNotFound",
     "CheckpointExists",
@@ -83,14 +90,17 @@ __all__ = [
     "LimitExceeded",
     "MalformedRequest",
     "MethodNotAllowed",
+    "NamespaceExists",
     "NamespaceNotFound",
     "NewerFormat",
     "NoRevisionAt",
     "NotFound",
     "NotReached",
     "NothingApplied",
+    "OtherHistory",
     "OutcomeUnknown",
     "Overloaded",
+    "Overtaken",
     "Refused",
     "RequestTimeout",
     "RevisionCollected",
@@ -263,6 +273,21 @@ class HeaderTooLarge(LimitExceeded):
 
     code = "header_limit_exceeded"
     http_status = 431
+
+
+class BadBackup(InvalidInput):
+    """A backup that is not whole, or in which something is not right."""
+
+    code = "bad_backup"
+    title = "Bad backup"
+
+    def __init__(self, wrong: str) -> None:
+        """Say what is wrong with it."""
+        super().__init__(
+            f"the backup can't be restored: {wrong}; take another copy of it, or "
+            "another backup"
+        )
+        self.wrong = wrong
 
 
 class RequestTimeout(St8Error):
@@ -593,6 +618,64 @@ class CheckpointExists(Conflict):
             checkpoint=checkpoint,
             revision=revision,
         )
+
+
+class NamespaceExists(Conflict):
+    """A namespace of a backup is there already."""
+
+    code = "namespace_exists"
+    title = "Namespace exists"
+    namespace: str
+
+    def __init__(self, namespace: str) -> None:
+        """Name the namespace."""
+        super().__init__(
+            f"namespace {namespace!r} is there already, and a backup is never restored "
+            "over what is there; restore it into a store that does not have it",
+            namespace=namespace,
+        )
+
+
+class BeingRestored(Conflict):
+    """A namespace is kept free, as a backup is restored into it."""
+
+    code = "being_restored"
+    title = "Being restored"
+    namespace: str
+
+    def __init__(self, namespace: str) -> None:
+        """Name the namespace."""
+        super().__init__(
+            f"a backup is being restored into namespace {namespace!r}: wait until that "
+            "is done; if it was broken off, begin it again, or collect garbage to give "
+            "it up",
+            namespace=namespace,
+        )
+
+
+class OtherHistory(Conflict):
+    """The base of a backup is not of the history that is in the store."""
+
+    code = "other_history"
+    title = "Other history"
+    namespace: str
+
+    def __init__(self, namespace: str, revision: int) -> None:
+        """Name the revision that is another one, or not there."""
+        super().__init__(
+            f"the base is not of this history: its revision {revision} of namespace "
+            f"{namespace!r} is not the one that is here; take a base that was made "
+            "from this store, or make a backup without one",
+            namespace=namespace,
+            revision=revision,
+        )
+
+
+class Overtaken(Conflict):
+    """Something that takes long was overtaken, and has to be begun again."""
+
+    code = "overtaken"
+    title = "Overtaken"
 
 
 class IdempotencyMismatch(Conflict):

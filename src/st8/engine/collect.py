@@ -36,7 +36,7 @@ from st8.core.ids import (
 )
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Stale
-from st8.engine import pages
+from st8.engine import pages, unfinished
 from st8.engine.history import head_of, history
 from st8.engine.results import Collected
 
@@ -95,6 +95,8 @@ def collect(
         raise LimitExceeded(limits.GC_KEEP, "keep", keep)
     if only is not None and not store.namespace(only).last_revision:
         raise NamespaceNotFound(only)
+    if only is None:
+        _clear_unfinished(store, refs, committer)
     revisions = 0
     every = [only] if only is not None else [i.name for i in pages.namespaces(store)]
     for namespace in every:
@@ -109,6 +111,15 @@ def collect(
     committer.between_batches(next_epoch).result()
     marked = _mark(store, refs, objects)
     return Collected(revisions, _sweep(store, marked, epoch))
+
+
+def _clear_unfinished(store: Store, refs: Refs, committer: Committer) -> None:
+    """Remove what restores that were broken off have left."""
+    raise_epoch = unfinished.epoch_raiser(store, refs, committer)
+    for _ in range(_ATTEMPTS):
+        with suppress(Stale):
+            unfinished.clear_marked(store, raise_epoch)
+            return
 
 
 def _remove_revisions(

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound, NotReached, St8Error
+from st8.core.errors import CheckpointNotFound, Conflict, NotReached, St8Error
 from st8.core.ids import (
     CheckpointName,
     Digest,
@@ -17,6 +17,7 @@ from st8.core.ids import (
 )
 from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
+from st8.engine.backup import begin_backup
 from st8.engine.claim import check_whole
 from st8.engine.collect import collect
 from st8.engine.commit import Committer
@@ -47,17 +48,20 @@ from st8.engine.requests import (
     Side,
     WriteRequest,
 )
+from st8.engine.restoring import restore_backup
 from st8.engine.results import Collected, Diff, Page, WriteResult
 from st8.engine.state import ChangeList, State
 from st8.engine.stats import EngineStats
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from st8.core.ports import BranchAt, Clock, Store
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.backup import Base
     from st8.engine.commit import Done, Listener
+    from st8.engine.restoring import Restored
     from st8.engine.writes import Written
 
 __all__ = ["DEFAULT_CACHE_BYTES", "UNKNOWN", "Engine"]
@@ -101,7 +105,9 @@ class Engine:
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects)
+        self._clock = clock
         self._collecting = threading.Lock()
+        self._restoring = threading.Lock()
 
     @property
     def exclusive(self) -> bool:
@@ -360,6 +366,36 @@ class Engine:
                 keep=keep,
                 only=namespace,
             )
+
+    def backup(
+        self, namespace: Namespace | None = None, base: Base | None = None
+    ) -> Iterator[bytes]:
+        """Return the stream of a backup; see :func:`backup.begin_backup`."""
+        return begin_backup(self._store, self._clock, namespace, base)
+
+    def restore_backup(
+        self,
+        read: Callable[[], bytes],
+        may: Callable[[Namespace], None] = lambda _: None,
+    ) -> Restored:
+        """Put back a backup; see :func:`restoring.restore_backup`.
+
+        A collection here waits until it is done, and it waits for one.
+
+        Raises:
+            Conflict: Another one is being restored here.
+        """
+        if not self._restoring.acquire(blocking=False):
+            raise Conflict(
+                "another backup is being restored here; try again when that is done"
+            )
+        try:
+            with self._collecting:
+                return restore_backup(
+                    self._store, self._refs, self._committer, read, may
+                )
+        finally:
+            self._restoring.release()
 
     # --- the daemon's side ---------------------------------------------------
 

@@ -88,14 +88,17 @@ _ANSWERS: Final = (
 
 _OF: Final = "n.last_revision > 0 AND (?1 IS NULL OR n.name = ?1)"
 _POINTERS: Final = (
-    f"SELECT n.name, n.last_revision, n.seal FROM namespaces n WHERE {_OF} "
-    "ORDER BY n.name",
-    "SELECT n.name, b.name, b.base, b.since, b.head, b.head_digest, b.seal "
-    "FROM namespaces n CROSS JOIN branches b ON b.namespace = n.id "
-    f"WHERE {_OF} ORDER BY n.name, b.name",
-    "SELECT n.name, c.name, c.revision, c.digest, c.branch, c.description, c.author, "
-    "c.time_ns, c.seal FROM namespaces n CROSS JOIN checkpoints c "
-    f"ON c.namespace = n.id WHERE {_OF} ORDER BY n.name, c.name",
+    f"""
+SELECT n.name, n.last_revision, n.seal FROM namespaces n WHERE {_OF} ORDER BY n.name""",
+    f"""
+SELECT n.name, b.name, b.base, b.since, b.head, b.head_digest, b.seal
+FROM namespaces n CROSS JOIN branches b ON b.namespace = n.id
+WHERE {_OF} ORDER BY n.name, b.name""",
+    f"""
+SELECT n.name, c.name, c.revision, c.digest, c.branch, c.description, c.author,
+  c.time_ns, c.seal
+FROM namespaces n CROSS JOIN checkpoints c ON c.namespace = n.id
+WHERE {_OF} ORDER BY n.name, c.name""",
 )
 
 

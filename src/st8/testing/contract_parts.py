@@ -8,6 +8,7 @@ They are apart from :mod:`st8.testing.contract` only for its length.
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -269,8 +270,10 @@ class NamesContract(_OpensStores):
 
             assert lists == [store.pointers(info.name) for info in infos]
             assert Pointers([], [], []) == store.pointers(owner)
-            every = [sum(map(list, parts), []) for parts in zip(*lists, strict=True)]
-            assert every == list(store.pointers(None))
+            every = Pointers(
+                *(list(chain.from_iterable(some)) for some in zip(*lists, strict=True))
+            )
+            assert every == store.pointers(None)
 
 
 class CollectionContract(_OpensStores):

@@ -114,16 +114,18 @@ _ANSWERS: Final = (
     b"ORDER BY namespace, key LIMIT $3::bigint"
 )
 _ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-_OF: Final = b"last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
+_OF: Final = "last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
 _POINTERS: Final = (
-    b"SELECT name, last_revision, seal FROM namespaces n WHERE " + _OF + b" "
-    b"ORDER BY name",
-    b"SELECT n.name, b.name, base, since, head, head_digest, b.seal "
-    b"FROM namespaces n JOIN branches b ON b.namespace = n.name WHERE " + _OF + b" "
-    b"ORDER BY n.name, b.name",
-    b"SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, "
-    b"c.seal FROM namespaces n JOIN checkpoints c ON c.namespace = n.name "
-    b"WHERE " + _OF + b" ORDER BY n.name, c.name",
+    f"""
+SELECT name, last_revision, seal FROM namespaces n WHERE {_OF} ORDER BY name""".encode(),
+    f"""
+SELECT n.name, b.name, base, since, head, head_digest, b.seal
+FROM namespaces n JOIN branches b ON b.namespace = n.name
+WHERE {_OF} ORDER BY n.name, b.name""".encode(),
+    f"""
+SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, c.seal
+FROM namespaces n JOIN checkpoints c ON c.namespace = n.name
+WHERE {_OF} ORDER BY n.name, c.name""".encode(),
 )
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
