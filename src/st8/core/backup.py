@@ -412,10 +412,10 @@ class Blocks:
     def _end(self) -> None:
         """Compare the digest, if all of it is there."""
         if len(self._buffer) >= DIGEST_BYTES:
-            digest = self._hash.digest()
-            if digest != self._buffer[:DIGEST_BYTES]:
+            digest = Digest(bytes(self._buffer[:DIGEST_BYTES]))
+            if digest != self._hash.digest():
                 raise BadBackup("it does not have the digest that it ends with")
-            self.digest = Digest(digest)
+            self.digest = digest
             self.rest = bytes(self._buffer[DIGEST_BYTES:])
 
     def _drop(self, size: int) -> None:

@@ -9,7 +9,7 @@ error, and whose other part was gone through before, is the one tree of its docu
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core.errors import Corrupt
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from st8.core.ids import Digest
     from st8.core.tree import NodeSource
 
-__all__ = ["CONTENT", "Part", "Shape", "check_node", "new_parts", "shape_of"]
+__all__ = ["CONTENT", "Part", "Shape", "check_node", "new_parts"]
 
 
 class Part(NamedTuple):
@@ -37,23 +37,18 @@ class Shape(NamedTuple):
 
     Attributes:
         level: The level of a node; -1 for a content.
-        key: A node's first key; empty for a content, which any key may have.
-        documents: How many are in it.
-        entries: How many entries it has.
+        documents: How many are below it.
+        first: The first key below a node; empty for a content, which has none.
+        last: The last one, likewise.
     """
 
     level: int
-    key: bytes
     documents: int
-    entries: int
+    first: bytes
+    last: bytes
 
 
-CONTENT: Final = Shape(-1, b"", 1, 0)
-
-
-def shape_of(node: Node) -> Shape:
-    """Return the shape of a node that has an entry."""
-    return Shape(node.level, node.keys[0], node.count, len(node.keys))
+CONTENT: Final = Shape(-1, 1, b"", b"")
 
 
 def _nothing(_digest: Digest) -> Shape | None:
@@ -84,84 +79,115 @@ def new_parts(
     if after in (before, EMPTY_ROOT):
         return
     shape = known(after)
-    node = None if shape is not None else source.node(after)
-    if node is not None:
-        check_node(node)
-        shape = shape_of(node)
-    if shape is None or shape.level < 0:
+    if shape == CONTENT:
         raise Corrupt(f"object {after.hex()} is not a node")
-    if node is not None:
-        old = [] if before == EMPTY_ROOT else [source.node(before)]
-        yield from _below(source, Part(after, node), old, None, known)
+    if shape is None:
+        node = source.node(after)
+        check_node(node)
+        old = [] if before == EMPTY_ROOT else [_Placed(source.node(before), None)]
+        walk = _Walk(source, known)
+        yield from walk.below(after, _Placed(node, None), old)
 
 
-def _below(
-    source: NodeSource,
-    part: Part,
-    old: Sequence[Node],
-    end: bytes | None,
-    known: Callable[[Digest], Shape | None],
-) -> Iterator[Part]:
-    """Yield the new parts of a node that was checked, itself last.
+class _Placed(NamedTuple):
+    """A node, and the first key behind it in its tree; None where there is none."""
 
-    ``old`` are nodes of one level of the other tree, among them all that may have a
-    key of this one; ``end`` is the first key behind the node.
-    """
-    digest, node = part
-    if node is None:
-        raise TypeError(part)
-    keys, level = node.keys, node.level
-    while old and old[0].level > level:
-        old = _children(source, old, keys[0], end)
-    counts = node.counts or [1] * len(keys)
-    entries = list(zip(keys, node.children(), counts, strict=True))
-    level_with = bool(old) and old[0].level == level
-    shared = {entry for other in old for entry in _entries(other)} if level_with else ()
-    missing: list[tuple[int, Digest]] = []
-    for at, entry in enumerate(entries):
-        if entry in shared:
-            continue
-        key, child, documents = entry
-        shape = known(child)
+    node: Node
+    end: bytes | None
+
+    def entries(self) -> list[_Entry]:
+        """Return the entries of the node."""
+        keys, counts = self.node.keys, self.node.counts or [1] * len(self.node.keys)
+        # Where a content ends says nothing: each has its key to itself.
+        ends = [*keys[1:], self.end] if self.node.level else [None] * len(keys)
+        parts = zip(keys, self.node.children(), counts, ends, strict=True)
+        return list(starmap(_Entry, parts))
+
+
+class _Entry(NamedTuple):
+    """What a node says of a child: two trees share it where they say the same."""
+
+    key: bytes
+    digest: Digest
+    documents: int
+    end: bytes | None
+
+    def fits(self, shape: Shape, level: int) -> bool:
+        """Return whether the child is what a node of this level says of it."""
+        if not level:
+            return shape == CONTENT
+        return shape[:3] == (level - 1, self.documents, self.key) and (
+            self.end is None or shape.last < self.end
+        )
+
+
+class _Walk(NamedTuple):
+    """One going through two trees."""
+
+    source: NodeSource
+    known: Callable[[Digest], Shape | None]
+
+    def below(
+        self, digest: Digest, placed: _Placed, old: Sequence[_Placed]
+    ) -> Iterator[Part]:
+        """Yield the new parts of a node that was checked, itself last.
+
+        ``old`` are nodes of one level of the other tree, among them all that may have
+        a key of this one.
+        """
+        node = placed.node
+        while old and old[0].node.level > node.level:
+            old = self._children(old, node.keys[0], placed.end)
+        beside = bool(old) and old[0].node.level == node.level
+        shared = {entry for one in old for entry in one.entries()} if beside else ()
+        missing = [
+            entry
+            for entry in placed.entries()
+            if entry not in shared and not self._is_known(entry, digest, node.level)
+        ]
+        if not node.level:
+            for entry in missing:
+                yield Part(entry.digest, None)
+            yield Part(digest, node)
+            return
+        nodes = self.source.nodes([entry.digest for entry in missing])
+        for entry, child in zip(missing, nodes, strict=True):
+            check_node(child)
+            # In a leaf this is the last key; elsewhere the last child's first one,
+            # and what follows it is looked at there.
+            shape = Shape(child.level, child.count, child.keys[0], child.keys[-1])
+            if not entry.fits(shape, node.level):
+                raise _misplaced(entry.digest, digest)
+            under = self._children(old, entry.key, entry.end) if beside else old
+            yield from self.below(entry.digest, _Placed(child, entry.end), under)
+        yield Part(digest, node)
+
+    def _is_known(self, entry: _Entry, parent: Digest, level: int) -> bool:
+        """Return whether a child of a node need not be gone into.
+
+        Raises:
+            Corrupt: It is known, and not what the node says of it.
+        """
+        shape = self.known(entry.digest)
         if shape is None:
-            missing.append((at, child))
-        elif shape[:3] != (level - 1, key if level else b"", documents):
-            raise _misplaced(child, digest)
-    if not level:
-        for _, child in missing:
-            yield Part(child, None)
-    else:
-        nodes = source.nodes([child for _, child in missing])
-        for (at, child), below in zip(missing, nodes, strict=True):
-            key, _, documents = entries[at]
-            child_end = keys[at + 1] if at + 1 < len(keys) else end
-            check_node(below)
-            if shape_of(below)[:3] != (level - 1, key, documents) or (
-                child_end is not None and below.keys[-1] >= child_end
-            ):
-                raise _misplaced(child, digest)
-            other = _children(source, old, key, child_end) if level_with else old
-            yield from _below(source, Part(child, below), other, child_end, known)
-    yield part
+            return False
+        if not entry.fits(shape, level):
+            raise _misplaced(entry.digest, parent)
+        return True
 
-
-def _entries(node: Node) -> Iterator[tuple[bytes, Digest, int]]:
-    counts = node.counts or [1] * len(node.keys)
-    return zip(node.keys, node.children(), counts, strict=True)
-
-
-def _children(
-    source: NodeSource, nodes: Sequence[Node], start: bytes, end: bytes | None
-) -> list[Node]:
-    """Return those children of nodes that may have a key from ``start`` to ``end``."""
-    if not nodes[0].level:
-        return []
-    wanted: list[Digest] = []
-    for node in nodes:
-        first = max(0, bisect_right(node.keys, start) - 1)
-        last = len(node.keys) if end is None else bisect_left(node.keys, end)
-        wanted += node.children(first, max(first, last))
-    return list(source.nodes(wanted)) if wanted else []
+    def _children(
+        self, placed: Sequence[_Placed], start: bytes, end: bytes | None
+    ) -> list[_Placed]:
+        """Return the children that may have a key from ``start`` to before ``end``."""
+        wanted: list[_Entry] = []
+        for one in placed:
+            keys = one.node.keys
+            first = max(0, bisect_right(keys, start) - 1)
+            last = len(keys) if end is None else bisect_left(keys, end)
+            wanted += one.entries()[first:last] if one.node.level else []
+        nodes = self.source.nodes([entry.digest for entry in wanted])
+        ends = [entry.end for entry in wanted]
+        return list(map(_Placed, nodes, ends))
 
 
 def check_node(node: Node) -> None:

@@ -32,12 +32,12 @@ from st8.engine.frames import compressed
 from st8.engine.objects import Objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from st8.core.ports import Clock, Pointers, Store
     from st8.engine.objects import RevisionObjects
 
-__all__ = ["Base", "begin_backup"]
+__all__ = ["Base", "begin_backup", "stream_of"]
 
 _NOTHING: Final = RevisionNumber(0)
 _NO_LINK: Final = Link(_NOTHING, Digest(bytes(32)))
@@ -91,7 +91,7 @@ def begin_backup(
         raise NamespaceNotFound(namespace)
     parts = _namespace_parts(store, pointers, base)
     head = Head(clock.now_ns(), None if base is None else base.digest)
-    return _blocks(_Backup(store, pointers, parts, epoch).records(head))
+    return stream_of(_Backup(store, pointers, parts, epoch).records(head))
 
 
 # --- what there is ----------------------------------------------------------------
@@ -310,7 +310,7 @@ class _Backup:
 # --- the blocks ---------------------------------------------------------------------
 
 
-def _blocks(records: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
+def stream_of(records: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     """Yield the bytes of a backup that has these records."""
     hasher = hashlib.sha256()
     for data in chain([form.MAGIC], _packed(records), [bytes(4)]):
@@ -319,7 +319,7 @@ def _blocks(records: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
     yield hasher.digest()
 
 
-def _packed(records: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
+def _packed(records: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     pending = bytearray()
     plain = True
     for kind, payload in records:

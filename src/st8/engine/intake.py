@@ -15,7 +15,7 @@ from st8.core.errors import BadBackup, Corrupt, InvalidInput
 from st8.core.ids import Digest, Key, digest_of
 from st8.core.limits import CONTENT_BYTES
 from st8.core.node import EMPTY, EMPTY_ROOT, Node
-from st8.core.parts import CONTENT, Shape, check_node, new_parts, shape_of
+from st8.core.parts import CONTENT, Shape, check_node, new_parts
 from st8.engine.cache import ByteCache
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class Intake:
             BadBackup: Something of it is missing or wrong.
         """
         self._go_through(before, after)
-        shape = self.known(after)
-        if shape is not None and shape.level > 0 and shape.entries == 1:
+        root = self.node(after)
+        if root.level and len(root.keys) == 1:
             raise BadBackup(f"object {after.hex()} is not the root of a tree")
 
     # --- where a tree is read from ---------------------------------------------
@@ -126,9 +126,21 @@ class Intake:
                     continue
                 self._check_contents(contents)
                 contents = []
-                self._remember(self._known_nodes, digest, shape_of(found))
+                shape = self._shape(found)
+                if shape is not None:
+                    self._remember(self._known_nodes, digest, shape)
         except Corrupt as error:
             raise BadBackup(error.detail) from None
+
+    def _shape(self, found: Node) -> Shape | None:
+        """Return the shape of a node that was gone through, if its end is known."""
+        last: bytes | None = found.keys[-1]
+        if found.level:
+            below = self.known(found.digest_at(len(found.keys) - 1))
+            last = None if below is None else below.last
+        if last is None:
+            return None
+        return Shape(found.level, found.count, found.keys[0], last)
 
     def _check_contents(self, digests: Sequence[Digest]) -> None:
         for start in range(0, len(digests), _READ_AT_ONCE):

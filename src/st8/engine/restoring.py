@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from st8.core.ids import CheckpointName, Digest
     from st8.core.ports import BranchAt, Store
+    from st8.core.revisions import Link
     from st8.engine.commit import Committer
     from st8.engine.refs import Refs
 
@@ -166,7 +167,7 @@ class _Restore:
         self._raise_epoch = unfinished.epoch_raiser(store, refs, committer)
         self._epoch = 0
         self._hidden: set[Namespace] = set()
-        self._marked: list[Namespace] = []
+        self._marked: set[Namespace] = set()
         self._file: _File | None = None
         self._done: _File | None = None
         self._digest: Digest | None = None
@@ -332,16 +333,17 @@ class _Restore:
         if not new and not first:
             return
         for attempt in range(_ATTEMPTS):
-            epoch = self._epoch or self._store.namespace(unfinished.MARKS).epoch
+            if first:
+                self._epoch = self._store.namespace(unfinished.MARKS).epoch
             try:
-                unfinished.mark(self._store, new, epoch)
-                self._epoch = self._raise_epoch({}, epoch)
+                unfinished.mark(self._store, new, self._epoch)
+                self._marked.update(new)
+                self._epoch = self._raise_epoch({}, self._epoch)
                 break
             except Stale:
                 # Later than the first time, what was written may be gone.
                 if not first or attempt == _ATTEMPTS - 1:
                     raise
-        self._marked += new
         for name in new:
             if self._store.namespace(name).last_revision:
                 raise NamespaceExists(name)
@@ -411,7 +413,7 @@ class _Restore:
         Raises:
             BadBackup: It does not.
         """
-        if len(revision.parents) > 1:
+        if revision.parents[1:]:
             raise BadBackup("it has more than one parent")
         parent = self._parent(revision)
         if parent is None and revision.parents:
