@@ -49,7 +49,7 @@ from tests.engine.backups import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 A: Final = Namespace("a")
 MAIN: Final = BranchName("main")
@@ -244,9 +244,9 @@ def _revision(
     number: int = 1,
     parent: Revision | None = None,
     root: Digest = EMPTY_ROOT,
+    *,
     time_ns: int = 5,
     name: str = "a",
-    author: str = "",
 ) -> tuple[Revision, bytes]:
     return make_revision(
         N(number),
@@ -256,7 +256,7 @@ def _revision(
         root=root,
         kind="apply",
         message=Message("m"),
-        author=str.__new__(Author, author),
+        author=Author(""),
         time_ns=time_ns,
     )
 

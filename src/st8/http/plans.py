@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
+    from st8.engine.backup import Base
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
         Apply,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
+    "BackupPlan",
     "CheckpointsPlan",
     "CollectPlan",
     "Detail",
@@ -45,6 +47,7 @@ __all__ = [
     "Plan",
     "Reach",
     "RefPlan",
+    "RestoreBackupPlan",
     "Selection",
     "StatePlan",
     "WatchPlan",
@@ -244,6 +247,25 @@ class CollectPlan(NamedTuple):
     namespace: Namespace | None
 
 
+class BackupPlan(NamedTuple):
+    """A backup of one namespace or of all, alone or on top of another one."""
+
+    reach: tuple[Reach, ...]
+    namespace: Namespace | None
+    base: Base | None
+
+
+def _any_namespace(_namespace: Namespace) -> None:
+    """Let every namespace be restored."""
+
+
+class RestoreBackupPlan(NamedTuple):
+    """A restore of whatever comes; ``check`` raises if a namespace may not be."""
+
+    reach: tuple[Reach, ...] = ()
+    check: Callable[[Namespace], None] = _any_namespace
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -259,6 +281,8 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | BackupPlan
+    | RestoreBackupPlan
     | WatchPlan
     | NoPlan
 )

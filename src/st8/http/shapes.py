@@ -15,6 +15,7 @@ from st8.core.documents import ChangeType
 from st8.core.revisions import Kind
 
 __all__ = [
+    "BackupRestored",
     "BranchCreated",
     "BranchInfo",
     "Branches",
@@ -222,6 +223,19 @@ class Collected(Shape):
 
     pruned: Annotated[int, Meta(description="Revisions.")]
     objects_deleted: Annotated[int, Meta(description="Tree nodes and contents.")]
+
+
+class BackupRestored(Shape):
+    """What a restore has put there."""
+
+    backups: Annotated[int, Meta(description="Backups, each on top of the one before.")]
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: Annotated[
+        int, Meta(description="Tree nodes and contents; some may have come twice.")
+    ]
 
 
 class Version(Shape):
