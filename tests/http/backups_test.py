@@ -130,7 +130,7 @@ def test_a_backup_that_fails_halfway_never_looks_whole(source: Api) -> None:
         yield next(stream)
         raise Overtaken("begin the backup again")
 
-    source.engine.backup = broken  # type: ignore[method-assign]
+    source.engine.backup = broken  # type: ignore[method-assign, assignment]
 
     async def ask() -> None:
         async def receive() -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["MANY", "Progress", "counted"]
+__all__ = ["MANY", "Flow", "Progress", "counted"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ MANY: Final = 1_000
 """More than so many documents take long enough to say so."""
 
 _PAUSE_S: Final = 0.1
+_MOMENT_S: Final = 0.5
+_MIB: Final = 1024 * 1024
 _CLEAR: Final = "\r\x1b[K"
 
 
@@ -72,6 +74,56 @@ class Progress:
     ) -> None:
         if self._stderr is not None:
             self._write(_CLEAR)
+
+    def _write(self, text: str) -> None:
+        try:
+            if self._stderr is not None:
+                self._stderr.write(text)
+                self._stderr.flush()
+        except OSError:
+            self._stderr = None  # nobody looks any more
+
+
+class Flow:
+    """A line that says how many bytes have gone by; a context manager.
+
+    Nothing is shown of what is done in a moment.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            label: What is being done.
+            total: How many bytes there will be; None where nobody knows.
+        """
+        stderr = sys.stderr
+        self._stderr = stderr if stderr is not None and stderr.isatty() else None
+        self._label = label
+        self._total = total
+        self._size = 0
+        self._next_s = monotonic() + _MOMENT_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, size: int) -> None:
+        """Say that so many bytes more have gone by, unless it was said a moment ago."""
+        self._size += size
+        now_s = monotonic()
+        if self._stderr is not None and now_s >= self._next_s:
+            self._next_s = now_s + _PAUSE_S
+            of = "" if self._total is None else f" of {self._total / _MIB:,.1f}"
+            line = f"{self._label} {self._size / _MIB:,.1f}{of} MiB"
+            self._write(f"{_CLEAR}{line}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._write(_CLEAR)
 
     def _write(self, text: str) -> None:
         try:

@@ -51,6 +51,11 @@ ROOT: Final = LazyGroup(
         "restore": ("st8.cli.restore", "Take over the state of a branch or revision."),
         "namespace": ("st8.cli.namespace", "List namespaces."),
         "gc": ("st8.cli.gc", "Remove old revisions."),
+        "backup": ("st8.cli.backup", "Write a backup to a file, while all goes on."),
+        "restore-backup": (
+            "st8.cli.restore_backup",
+            "Restore backups into a store without them.",
+        ),
         "status": ("st8.cli.status", "Show the daemon, the branch and what it holds."),
         "token": ("st8.cli.token", "Make a token for st8d's policy file, or hash one."),
         "config": ("st8.cli.config", "Show and change the settings and contexts."),

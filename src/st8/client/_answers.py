@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
@@ -461,6 +462,12 @@ def collected(answer: Answer) -> Collected:
     return Collected(
         fields.number("pruned"), fields.optional_number("objects_deleted") or 0
     )
+
+
+def restored(answer: Answer) -> BackupRestored:
+    """Read what the restore of a backup has put there."""
+    fields = _fields(answer)
+    return BackupRestored(*map(fields.number, BackupRestored._fields))
 
 
 def server_version(answer: Answer) -> ServerVersion:
