@@ -259,7 +259,10 @@ class Stream:
         """
         self._reader.deadline = Deadline(silence_s)
         with _failures(self._reader, used=False):
-            return self._response.read1(_CHUNK_BYTES)
+            data = self._response.read1(_CHUNK_BYTES)
+            if not data and self._response.length:  # http.client does not look
+                raise http.client.IncompleteRead(data, self._response.length)
+            return data
 
     def whole(self, deadline: Deadline) -> Answer:
         """Return the answer with all of its body, which comes to an end.
