@@ -302,6 +302,13 @@ def restore_backup(n: str, b: str) -> Row:
     return Row("POST", "/v1/restore-backup", a_backup("fresh"), needs)
 
 
+def redact(n: str, b: str) -> Row:
+    """Redact what the branch had before."""
+    body = {**scoped(n, b), "key": "app/a", "revision": -1}
+    needs = (Need(ADMIN, n, "*"), Need(READ, n, b, "app/a"))
+    return Row("POST", "/v1/redact", body, needs, (403, 404))
+
+
 def version(n: str, b: str) -> Row:
     """Ask for versions."""
     del n, b
@@ -337,6 +344,7 @@ ROWS: dict[str, tuple[Callable[[str, str], Row], ...]] = {
     "gc": (gc, gc_all),
     "backup": (backup, backup_all),
     "restore_backup": (restore_backup,),
+    "redact": (redact,),
     "version": (version,),
     "metrics": (metrics,),
     "health": (open_to_all("/healthz"),),

@@ -50,6 +50,8 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--contents",
         "--exec-fail",
         "--check",
+        "--all",
+        "--skip-unfit",
     }
 )
 """Every flag of every command that takes no value: a word behind any other flag is

@@ -26,6 +26,8 @@ __all__ = [
     "LogEntry",
     "LogPage",
     "NamespaceInfo",
+    "Place",
+    "Redacted",
     "ServerVersion",
     "State",
     "StatePage",
@@ -47,6 +49,8 @@ class Written(NamedTuple):
         digest: Digest of the revision, ``""`` where none was made.
         root: Digest of the whole state.
         created_at: When the revision was made.
+        kept: Keys that a rollback or restore left as they were, since what it would
+            have put there was redacted.
     """
 
     revision: int
@@ -56,6 +60,7 @@ class Written(NamedTuple):
     digest: str = ""
     root: str = ""
     created_at: str = ""
+    kept: tuple[str, ...] = ()
 
 
 class State(NamedTuple):
@@ -240,6 +245,32 @@ class BackupRestored(NamedTuple):
     checkpoints: int
     revisions: int
     objects: int
+
+
+class Place(NamedTuple):
+    """Where a content stood.
+
+    Attributes:
+        namespace: In which namespace.
+        key: Under which key.
+    """
+
+    namespace: str
+    key: str
+
+
+class Redacted(NamedTuple):
+    """A content that was redacted, or with a dry run would be.
+
+    Attributes:
+        digest: SHA-256 of the content, hexadecimal.
+        places: Where it stood, in some revision or other.
+        dry_run: Nothing was changed.
+    """
+
+    digest: str
+    places: tuple[Place, ...]
+    dry_run: bool
 
 
 class ServerVersion(NamedTuple):

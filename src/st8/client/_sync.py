@@ -6,11 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from st8.client import _core
-from st8.client._backups import backup, restore_backup
-from st8.client._connection import Deadline
 from st8.client._retry import RETRIES, TIMEOUT_S
 from st8.client._selection import Filter, Pick, sides
 from st8.client._transport import Transport, new_key
+from st8.client._upkeep import Upkeep
 from st8.core.ids import Scope
 
 if TYPE_CHECKING:
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
 
     from st8.client._live import LiveState
     from st8.client._results import (
-        BackupRestored,
         Branch,
         Checkpoint,
-        Collected,
         Diff,
         LogEntry,
         LogPage,
@@ -35,13 +32,12 @@ if TYPE_CHECKING:
     )
     from st8.client._selection import Select
     from st8.client._watch import Watch
-    from st8.core.backup import Summary
     from st8.core.documents import Document
 
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Upkeep):
     """A daemon, as seen from one namespace and branch.
 
     Every method is one operation of the daemon, which is atomic; it returns a plain
@@ -296,57 +292,6 @@ class Client:
                 idempotency_key=idempotency_key or new_key(),
             )
         )
-
-    def gc(
-        self,
-        keep: int = 10,
-        *,
-        namespace: str | None = None,
-        timeout_s: float | None = None,
-    ) -> Collected:
-        """Remove old revisions, and what only they needed.
-
-        Branch heads, branch bases, checkpoints and the newest ``keep`` revisions of
-        each branch stay.
-
-        Args:
-            keep: At least 1.
-            namespace: Only of this one; all if None.
-            timeout_s: Seconds it may take; None for no limit, as it takes long
-                where there is much.
-        """
-        return self._transport.send(_core.gc(keep, namespace), Deadline(timeout_s))
-
-    def backup(
-        self, *, namespace: str | None = None, base: Summary | None = None
-    ) -> Iterator[bytes]:
-        """Yield the bytes of a backup; it is one only if they come to their end.
-
-        Whoever keeps them feeds them to a :class:`st8.core.backup.Summary`, whose
-        ``finish`` says whether they did.
-
-        Args:
-            namespace: Only of this one; all if None.
-            base: Only what this backup lacks, which was read to its end.
-
-        Raises:
-            NamespaceNotFound: There is no such namespace.
-            OtherHistory: The base was not made from this store.
-        """
-        return backup(self._transport, namespace, base)
-
-    def restore_backup(self, pieces: Iterable[bytes]) -> BackupRestored:
-        """Restore a backup, and those that stand on it: all of it, or nothing.
-
-        Args:
-            pieces: Their bytes, one backup after the other.
-
-        Raises:
-            BadBackup: It is not whole, or something in it is not right.
-            NamespaceExists: A namespace of it is there already.
-            Overtaken: A garbage collection or another restore was begun meanwhile.
-        """
-        return restore_backup(self._transport, pieces)
 
     # --- reads of a state ----------------------------------------------------------
 

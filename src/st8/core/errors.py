@@ -36,6 +36,8 @@
     │   ├── BeingRestored         a namespace that a backup is restored into
     │   ├── OtherHistory          a base that is not of this history
     │   ├── Overtaken             by a collection, or another restore
+    │   ├── ContentRedacted       what was redacted does not come back
+    │   ├── ContentInUse          a head has what should be redacted
     │   └── IdempotencyMismatch
     ├── Unavailable             not now
     │   ├── Overloaded
@@ -61,14 +63,17 @@ the client rebuilds the same class from ``code``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
+
+from st8.core.error import BY_STATUS, CLASSES, St8Error, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from st8.core.limits import Limit
 
 __all__ = [
+    "CLASSES",
     "AuditUnavailable",
     "BadBackup",
     "BeingRestored",
@@ -77,6 +82,8 @@ __all__ = [
     "CheckpointExists",
     "CheckpointNotFound",
     "Conflict",
+    "ContentInUse",
+    "ContentRedacted",
     "Corrupt",
     "ExpectationRequired",
     "Forbidden",
@@ -119,77 +126,6 @@ __all__ = [
     "Unreachable",
     "UnsupportedMedia",
 ]
-
-Outcome = Literal["none", "unknown"]
-
-
-class St8Error(Exception):
-    """Root of the tree.
-
-    Attributes:
-        detail: One sentence: what was wrong, where, and what would be right.
-        fields: The facts behind the sentence, by name; JSON values only. Each
-            is also an attribute of the error.
-    """
-
-    code: ClassVar[str] = "error"
-    title: ClassVar[str] = "Error"
-    http_status: ClassVar[int] = 500
-    exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
-    outcome: ClassVar[Outcome] = "none"
-
-    def __init__(self, detail: str, /, **fields: object) -> None:
-        """Make the error; ``fields`` become attributes."""
-        super().__init__(detail)
-        self.__dict__.update(fields)
-        self.detail = detail
-        self.fields: dict[str, object] = fields
-
-    def problem(self) -> dict[str, object]:
-        """Return the RFC 9457 problem object; ``detail`` comes first.
-
-        The Go client prints the body as it came, so the sentence leads.
-        """
-        body: dict[str, object] = {
-            "detail": self.detail,
-            "code": self.code,
-            "title": self.title,
-            "status": self.http_status,
-            "retryable": self.retryable,
-            "outcome": self.outcome,
-        }
-        body.update({k: v for k, v in self.fields.items() if k not in body})
-        return body
-
-    @staticmethod
-    def from_problem(problem: Mapping[str, object]) -> St8Error:
-        """Rebuild the error that a server rendered.
-
-        A ``code`` this version does not know gives the nearest class by status,
-        so an old client still tells a conflict from a missing key.
-        """
-        code = problem.get("code")
-        status = problem.get("status")
-        cls = CLASSES.get(code) if isinstance(code, str) else None
-        if cls is None:
-            cls = _BY_STATUS.get(status, St8Error) if isinstance(status, int) else None
-        if cls is None:
-            cls = St8Error
-        known = {"detail", "code", "title", "status", "retryable", "outcome", "type"}
-        error = cls.__new__(cls)
-        detail = problem.get("detail")
-        St8Error.__init__(
-            error,
-            detail if isinstance(detail, str) else "the server gave no detail",
-            **{
-                name: value
-                for name, value in problem.items()
-                if name not in known and not hasattr(cls, name)
-            },
-        )
-        return error
-
 
 # --- the request can't be right as it stands --------------------------------
 
@@ -242,7 +178,7 @@ class UnknownField(InvalidInput):
         """Name the field and the nearest one that does exist."""
         names = sorted(known)
         super().__init__(
-            f"{where} has no field {field!r}; " + _did_you_mean(field, names),
+            f"{where} has no field {field!r}; " + did_you_mean(field, names),
             field=field,
             known=names,
         )
@@ -678,6 +614,20 @@ class Overtaken(Conflict):
     title = "Overtaken"
 
 
+class ContentRedacted(Conflict):
+    """What should become current again was redacted."""
+
+    code = "content_redacted"
+    key: str
+
+
+class ContentInUse(Conflict):
+    """What should be redacted is current somewhere."""
+
+    code = "content_in_use"
+    key: str
+
+
 class IdempotencyMismatch(Conflict):
     """The idempotency key was used for a different request."""
 
@@ -816,31 +766,23 @@ class InternalError(St8Error):
     title = "Internal error"
 
 
-def _did_you_mean(name: str, known: list[str]) -> str:
-    """Return the end of a sentence that offers the nearest of ``known``."""
-    import difflib  # noqa: PLC0415 - only needed on a mistake; keeps start-up short
-
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return "known are " + ", ".join(known) if known else "it takes none"
-
-
 def _classes(root: type[St8Error]) -> list[type[St8Error]]:
     """Return ``root`` and every class below it, parents first."""
     return [root] + [c for sub in root.__subclasses__() for c in _classes(sub)]
 
 
-CLASSES: dict[str, type[St8Error]] = {cls.code: cls for cls in _classes(St8Error)}
-_BY_STATUS: dict[int, type[St8Error]] = {
-    400: MalformedRequest,
-    401: Unauthenticated,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    413: LimitExceeded,
-    415: UnsupportedMedia,
-    422: InvalidInput,
-    503: Unavailable,
-    507: StorageFull,
-}
+CLASSES.update({cls.code: cls for cls in _classes(St8Error)})
+BY_STATUS.update(
+    {
+        400: MalformedRequest,
+        401: Unauthenticated,
+        403: Forbidden,
+        404: NotFound,
+        409: Conflict,
+        413: LimitExceeded,
+        415: UnsupportedMedia,
+        422: InvalidInput,
+        503: Unavailable,
+        507: StorageFull,
+    }
+)

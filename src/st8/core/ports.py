@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping
     from contextlib import AbstractContextManager
 
+    from st8.core.redactions import Redaction
+
 __all__ = [
     "Answer",
     "AnswerAt",
@@ -310,6 +312,25 @@ class Store(Protocol):
 
         Raises:
             Stale: The epoch is not ``expected``.
+        """
+        ...
+
+    def redactions(self) -> Sequence[Redaction]:
+        """Return what was redacted, by digest, namespace and key."""
+        ...
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """Atomically store redactions, delete their contents, count up the epoch.
+
+        ``choose`` says which. While it runs nobody commits, and it may read the store:
+        what it finds is still so when they are stored. What it raises is raised, and
+        nothing is changed then. One that is there already stays as it is. Returns the
+        new epoch: a batch of an earlier one is :class:`Stale`. Others that share the
+        store soon hear that anything may have moved. What is deleted is overwritten as
+        far as the store can do that.
+
+        Raises:
+            St8Error: See :meth:`commit`.
         """
         ...
 

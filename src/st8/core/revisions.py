@@ -30,6 +30,7 @@ from st8.core.ids import (
 from st8.core.node import EMPTY_ROOT
 
 __all__ = [
+    "TIME_NS_MAX",
     "Branch",
     "Checkpoint",
     "Kind",

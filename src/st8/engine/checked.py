@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from st8.core.ports import Answer, AnswerAt, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Checkpoint, NamespaceInfo
 
 __all__ = ["CheckedStore", "Stored"]
@@ -96,6 +97,10 @@ class CheckedStore:
     def answers(self) -> Iterator[tuple[AnswerAt, Answer]]:
         """Yield every answer to an idempotency key, by namespace and key."""
         return self._placed(pages.answers(self.store), "answers to idempotency keys")
+
+    def redactions(self) -> list[Redaction]:
+        """Return what was redacted: its contents are missing, and are not missed."""
+        return list(self._placed(iter(self.store.redactions()), "redactions"))
 
     def _placed(self, found: Iterator[_T], what: str) -> Iterator[_T]:
         try:
@@ -212,6 +217,7 @@ class CheckedStore:
     def _below(
         self, roots: Iterable[Digest], seen: set[Digest]
     ) -> Iterator[dict[Digest, bytes]]:
+        redacted = {redaction.digest for redaction in self.redactions()}
         nodes = _unseen((root for root in roots if root != EMPTY_ROOT), seen)
         seen.update(nodes)
         contents: list[Digest] = []
@@ -223,7 +229,7 @@ class CheckedStore:
                 for piece in self._pieces(some):
                     for digest, data in piece.items():
                         level, children = _children(digest, data)
-                        new = _unseen(children, seen)
+                        new = _unseen((c for c in children if c not in redacted), seen)
                         seen.update(new)
                         (nodes if level else contents).extend(new)
                     yield piece

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DeleteCheckpoint,
         Freshness,
         PutCheckpoint,
+        Redact,
         Reset,
         Selector,
         Side,
@@ -46,6 +47,7 @@ __all__ = [
     "NoPlan",
     "Plan",
     "Reach",
+    "RedactPlan",
     "RefPlan",
     "RestoreBackupPlan",
     "Selection",
@@ -266,6 +268,13 @@ class RestoreBackupPlan(NamedTuple):
     check: Callable[[Namespace], None] = _any_namespace
 
 
+class RedactPlan(NamedTuple):
+    """A redaction."""
+
+    reach: tuple[Reach, ...]
+    request: Redact
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -283,6 +292,7 @@ Plan = (
     | CollectPlan
     | BackupPlan
     | RestoreBackupPlan
+    | RedactPlan
     | WatchPlan
     | NoPlan
 )

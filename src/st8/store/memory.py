@@ -13,6 +13,7 @@ from st8.core.ids import (
     CheckpointName,
     Digest,
     IdempotencyKey,
+    Key,
     Namespace,
     RevisionNumber,
     digest_prefix,
@@ -29,10 +30,18 @@ from st8.core.ports import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Hashable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
+    from st8.core.redactions import Redaction
 
 __all__ = ["MemoryStore"]
 
@@ -56,7 +65,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Make an empty store."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # who chooses what to redact reads
         self._open = True
         self._epoch = 1
         self._objects: dict[Digest, tuple[int, bytes]] = {}
@@ -66,6 +75,7 @@ class MemoryStore:
         self._branches: dict[tuple[Namespace, BranchName], Branch] = {}
         self._checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
         self._answers: dict[tuple[Namespace, IdempotencyKey], Answer] = {}
+        self._redactions: dict[tuple[Digest, Namespace, Key], Redaction] = {}
 
     def moves(self) -> int:
         """See :class:`~st8.core.ports.Store`: there are no others."""
@@ -216,6 +226,22 @@ class MemoryStore:
                 records = self._revisions.get(name, {})
                 for number in numbers:
                     records.pop(number, None)
+            self._epoch += 1
+            return self._epoch
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            return sorted(self._redactions.values())
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            for redaction in choose():
+                self._redactions.setdefault(redaction[:3], redaction)
+                self._objects.pop(redaction.digest, None)
             self._epoch += 1
             return self._epoch
 

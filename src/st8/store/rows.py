@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from st8.core.errors import Corrupt
 from st8.core.ids import digest_prefix
 from st8.core.ports import Answer, AnswerAt
+from st8.core.redactions import Redaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BRANCH", "CHECKPOINT", "answer_at", "seal", "unsealed"]
+__all__ = ["BRANCH", "CHECKPOINT", "answer_at", "redaction_of", "seal", "unsealed"]
 
 BRANCH = (str, int, int, int, bytes)
 CHECKPOINT = (str, int, bytes, str, str, str, int)
@@ -64,3 +65,12 @@ def answer_at(row: Sequence[Any]) -> tuple[AnswerAt, Answer]:
         sealed, namespace, str, bytes, int, int, int
     )
     return (namespace, key), Answer(request, revision, bool(noop), expires_ns)
+
+
+def redaction_of(row: Sequence[Any]) -> Redaction:
+    """Return the redaction of a row.
+
+    Raises:
+        Corrupt: See :func:`unsealed`.
+    """
+    return Redaction(*unsealed(row, "redactions", bytes, str, str, str, str, int))

@@ -51,11 +51,18 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store import schema
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
-from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, redaction_of, unsealed
+from st8.store.sqlite_batch import (
+    NAMESPACE,
+    count_up_epoch,
+    integers,
+    write_batch,
+    write_redactions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Callable,
         Collection,
         Container,
         Generator,
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ports import BranchAt, Heard
+    from st8.core.redactions import Redaction
     from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
@@ -401,14 +409,37 @@ class SqliteStore:
     ) -> int:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
-            count_up_epoch(writer, expected)
+            epoch = count_up_epoch(writer, expected)
             for namespace, numbers in removed.items():
                 writer.executemany(
                     f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
                     "AND number = ?",
                     [(namespace, number) for number in numbers],
                 )
-        return expected + 1
+        return epoch
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        rows = self._rows(
+            "SELECT digest, namespace, key, author, reason, time_ns, seal "
+            "FROM redactions ORDER BY digest, namespace, key"
+        )
+        return [redaction_of(row) for row in rows]
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is deleted is overwritten with zeros, in the file and, unless somebody
+        goes on reading what was before for some seconds, in the log too.
+        """
+        with self.turn():
+            with self._overwriting(), self._writing() as writer:
+                write_redactions(writer, choose())
+                epoch = count_up_epoch(writer)
+            with suppress(apsw.Error):  # a reader holds on to it
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._tell(None)
+        return epoch
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -582,6 +613,23 @@ class SqliteStore:
                 raise
 
     @contextmanager
+    def _overwriting(self) -> Generator[None]:
+        """Have what is deleted meanwhile overwritten with zeros.
+
+        Raises:
+            StorageFailed: That can't be had.
+        """
+        try:
+            self._writer.execute("PRAGMA secure_delete = ON")
+        except apsw.Error as error:
+            raise StorageFailed(f"can't write {self._path}: {error}") from None
+        try:
+            yield
+        finally:
+            with suppress(apsw.Error):
+                self._writer.execute("PRAGMA secure_delete = OFF")
+
+    @contextmanager
     def _moving(self) -> Generator[None]:
         """Have the others ask SQLite, while the block runs and once after it."""
         if self._peer is None:
@@ -610,7 +658,7 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.fence()
 
-    def _tell(self, branches: Collection[BranchAt]) -> None:
+    def _tell(self, branches: Collection[BranchAt] | None) -> None:
         if self._peer is not None:
             self._peer.tell(branches)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Pointers,
         Store,
     )
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["FaultyStore", "Gate"]
@@ -288,6 +289,20 @@ class FaultyStore:
         self._enter("raise_epoch")
         epoch = self._store.raise_epoch(removed, expected)
         self._leave("raise_epoch")
+        return epoch
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("redactions")
+        found = self._store.redactions()
+        self._leave("redactions")
+        return found
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("redact")
+        epoch = self._store.redact(choose)
+        self._leave("redact")
         return epoch
 
     def sweep(

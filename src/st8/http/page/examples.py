@@ -287,6 +287,22 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
 }""",
         flags="-X POST --data-binary @shop.backup ",
     ),
+    "redact": Example(
+        "/v1/redact",
+        """{
+    "scope": {"namespace": "shop/prod"},
+    "key": "limits.json",
+    "revision": -1,
+    "reason": "an example"
+  }""",
+        """{
+  "digest": "ad57…",
+  "places": [
+    {"namespace": "shop/prod", "key": "limits.json"}
+  ],
+  "dry_run": false
+}""",
+    ),
     "version": Example(
         "/v1/version",
         answer='{"version": "…", "api": "v1", "store": "…"}',

@@ -45,13 +45,14 @@ from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
 from st8.store.postgres.values import Bigints, Binaries, Texts
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
+from st8.store.rows import BRANCH, CHECKPOINT, answer_at, redaction_of, seal, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
+    from st8.core.redactions import Redaction
     from st8.store.postgres.connections import Session
     from st8.store.postgres.statements import Commit
 
@@ -135,6 +136,16 @@ AND NOT EXISTS (SELECT FROM branches b
   WHERE b.namespace = r.namespace AND r.number IN (b.base, b.head))
 AND NOT EXISTS (SELECT FROM checkpoints c
   WHERE c.namespace = r.namespace AND c.revision = r.number)"""
+_REDACTIONS: Final = (
+    b"SELECT digest, namespace, key, author, reason, time_ns, seal FROM redactions "
+    b"ORDER BY digest, namespace, key"
+)
+_COUNTED_UP: Final = b"UPDATE store SET epoch = epoch + 1 RETURNING epoch, format"
+_REDACTED: Final = b"""
+INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal)
+SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[],
+  $6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING"""
+_REDACTED_OBJECTS: Final = b"DELETE FROM objects WHERE digest = ANY ($1::bytea[])"
 _SWEPT: Final = (
     b"SELECT id, epoch, digest FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
@@ -349,6 +360,42 @@ class PostgresStore:
         except psycopg.Error as error:
             raise self._failed(error) from None
         return expected + 1
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        return [redaction_of(row) for row in self._rows(_REDACTIONS)]
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        The server overwrites what was deleted in its own time, see its VACUUM; its
+        log, and what was copied from it, keep it for as long as they are kept.
+        """
+        self._turns.end()
+        try:
+            # As in raise_epoch: no commit is under way from then on.
+            with self._connections.use() as session, session.connection.transaction():
+                self._turns.take_on(session)
+                [[epoch, form]] = session.rows(_COUNTED_UP)
+                schema.check_format(form, self._address)
+                chosen = choose()
+                if chosen:
+                    rows = [(*one, seal("redactions", *one)) for one in chosen]
+                    digests, *texts, times, seals = zip(*rows, strict=True)
+                    session.rows(
+                        _REDACTED,
+                        (
+                            Binaries(digests),
+                            *map(Texts, texts),
+                            Bigints(times),
+                            Bigints(seals),
+                        ),
+                    )
+                    session.rows(_REDACTED_OBJECTS, (Binaries(digests),))
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        self._announcements.tell(None)
+        return int(epoch)
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
