@@ -166,6 +166,7 @@ def test_for_programs(applied: St8ctl) -> None:
         "checkpoints": 1,
         "objects": 10,
         "revisions": 3,
+        "redactions": 0,
         "bytes": path.stat().st_size,
     } == backup
     assert {

@@ -16,6 +16,8 @@ from st8.core.errors import (
     BadBackup,
     BeingRestored,
     Conflict,
+    ContentInUse,
+    ContentRedacted,
     Corrupt,
     InvalidValue,
     NamespaceExists,
@@ -26,9 +28,10 @@ from st8.core.errors import (
     StorageFailed,
     StorageFull,
 )
-from st8.core.ids import Namespace, digest_of
+from st8.core.ids import Author, Key, Message, Namespace, digest_of
 from st8.engine import pages
 from st8.engine.engine import Engine
+from st8.engine.requests import Redact
 from st8.store.memory import MemoryStore
 from st8.store.postgres import PostgresStore
 from st8.store.sqlite import SqliteStore
@@ -198,7 +201,7 @@ def test_a_summary_is_read_without_decompressing(engine: Engine) -> None:
     assert digest_of(data[:-32]) == summary.finish()
     assert [("a", 1), ("default", 1)] == [part[:2] for part in summary.namespaces]
     assert summary.counts is not None
-    assert (2, 3, 0, kinds.count(Kind.OBJECT), 2) == tuple(summary.counts)
+    assert (2, 3, 0, kinds.count(Kind.OBJECT), 2, 0) == tuple(summary.counts)
 
 
 # --- while others write ---------------------------------------------------------------
@@ -666,6 +669,91 @@ def _without(data: bytes, content: bytes) -> bytes:
     counts = decode_counts(records[-1][1])
     records[-1] = (Kind.END, encode_counts(counts._replace(objects=counts.objects - 1)))
     return written(records)
+
+
+# --- redaction ------------------------------------------------------------------------
+
+
+def _redact(engine: Engine, revision: int = 1) -> None:
+    engine.redact(
+        Redact(SCOPE, Key("k"), selector(revision), Message("leaked"), Author("ops"))
+    )
+
+
+def test_what_was_redacted_is_not_backed_up(
+    engine: Engine, store: FaultyStore, any_store: Store, any_engine: Engine
+) -> None:
+    """A backup has the mark and not the content, and so has what it is restored into."""
+    applied(engine, "secret", "2")
+    checkpoint(engine, "good", selector(1))
+    _redact(engine)
+    data = backup(engine)
+    contents_sent = [one for kind, one in records_of(data) if kind == Kind.OBJECT]
+    any_engine.restore_backup(reader(data))
+
+    assert b"secret" not in contents_sent
+    assert b"2" in contents_sent
+    assert everything(store, engine) == everything(any_store, any_engine)
+    assert list(store.redactions()) == list(any_store.redactions())
+    assert "redacted" in contents(any_engine, SCOPE, selector(1))["k"]
+    with pytest.raises(ContentRedacted):
+        apply(any_engine, {"other": "secret"})
+
+
+def test_what_was_redacted_since_the_base_is_gone(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """What the base has and an increment says was redacted is not restored."""
+    applied(engine, "secret", "2")
+    full = backup(engine)
+    _redact(engine)
+    other.restore_backup(reader(full + backup(engine, base=full)))
+
+    assert {} == target.objects([digest_of(b"secret")])
+    assert "redacted" in contents(other, SCOPE, selector(1))["k"]
+    assert {"k": "2"} == contents(other)
+
+
+def test_a_redaction_while_it_is_backed_up(
+    engine: Engine, store: FaultyStore, other: Engine, target: FaultyStore
+) -> None:
+    """Whatever is redacted before it is sent is left out, and the mark is sent."""
+    applied(engine, "secret", "2")
+    stream = engine.backup()
+    store.after("redactions", partial(_redact, engine))
+    data = b"".join(stream)
+    other.restore_backup(reader(data))
+
+    assert (Kind.OBJECT, b"secret") not in records_of(data)
+    assert list(store.redactions()) == list(target.redactions())
+    assert everything(store, engine) == everything(target, other)
+
+
+def test_what_was_redacted_here_does_not_come_back(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """A backup from before is refused where its content was redacted since."""
+    applied(engine, "secret", "2", at=scope("a"))
+    applied(other, "secret", "2")
+    _redact(other)
+    with pytest.raises(ContentRedacted):
+        other.restore_backup(reader(backup(engine)))
+
+    assert ["default"] == leftovers(target, ["a"])
+
+
+def test_a_restore_redacts_nothing_of_others(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """Where others have what was redacted elsewhere, the backup is refused."""
+    applied(engine, "secret", "2")
+    _redact(engine)
+    apply(other, {"mine": "secret"}, at=scope("a"))
+    with pytest.raises(ContentInUse):
+        other.restore_backup(reader(backup(engine)))
+
+    assert ["a"] == leftovers(target, ["default"])
+    assert {"mine": "secret"} == contents(other, scope("a"))
 
 
 def test_a_summary_tells_the_base(engine: Engine) -> None:

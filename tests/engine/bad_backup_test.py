@@ -18,6 +18,7 @@ from st8.core.ids import (
     BranchName,
     CheckpointName,
     Digest,
+    Key,
     Message,
     Namespace,
     RevisionNumber,
@@ -26,6 +27,7 @@ from st8.core.ids import (
 )
 from st8.core.limits import CONTENT_BYTES
 from st8.core.node import EMPTY_ROOT, Node, level_of
+from st8.core.redactions import Redaction
 from st8.core.revisions import (
     Branch,
     Checkpoint,
@@ -164,7 +166,7 @@ def _sealed(*blocks: bytes) -> bytes:
         ((2**31).to_bytes(4, "big"), "claims a size of 2147483648 bytes"),
         (form.block(form.PLAIN, b"\x01" + b"\xff" * 20), "no length"),
         (form.block(form.PLAIN, b"\x01\xff\xff\xff\x7f"), "claims a size"),
-        (form.block(form.PLAIN, form.record(7, b"")), "records of kind 7"),
+        (form.block(form.PLAIN, form.record(8, b"")), "records of kind 8"),
         (form.block(form.PLAIN, form.record(Kind.OBJECT, b"")), "wrong kind of block"),
         (form.block(form.PLAIN, form.record(Kind.NAMESPACE, b"")), "order"),
         (form.block(form.PLAIN, form.record(Kind.HEAD, b"")), "garbled"),
@@ -197,6 +199,7 @@ def _counted(records: Sequence[Record]) -> list[Record]:
                 Kind.CHECKPOINT,
                 Kind.OBJECT,
                 Kind.REVISION,
+                Kind.REDACTION,
             )
         )
     )
@@ -422,6 +425,19 @@ def test_a_wrong_pointer_is_refused(
     assert wrong in _refused(other, target, data)
 
 
+def _redaction(namespace: str, key: str) -> bytes:
+    return form.encode_redaction(
+        Redaction(
+            X,
+            Namespace(namespace),
+            str.__new__(Key, key),
+            Author("ops"),
+            Message(""),
+            1,
+        )
+    )
+
+
 def test_a_missing_base_is_refused(other: Engine, target: MemoryStore) -> None:
     """The revision that a branch was made from is kept always, so it has to be there."""
     three = _revision(3, TWO)
@@ -466,6 +482,9 @@ def test_a_wrong_namespace_is_refused(
         (lambda r: r.append((Kind.OBJECT, b"\xffN1")), "too early"),
         (lambda r: r.append((Kind.OBJECT, node.encode(node.EMPTY))), "0 entries"),
         (lambda r: r.append((Kind.REVISION, b"\xff")), "too early"),
+        (lambda r: r.append((Kind.REDACTION, b"\xff")), "garbled"),
+        (lambda r: r.append((Kind.REDACTION, _redaction("b", "k"))), "unannounced"),
+        (lambda r: r.append((Kind.REDACTION, _redaction("a", "./k"))), "path segment"),
     ],
 )
 def test_records_in_disorder_are_refused(

@@ -21,11 +21,13 @@ from st8.core.ids import (
     BranchName,
     CheckpointName,
     Digest,
+    Key,
     Message,
     Namespace,
     RevisionNumber,
 )
 from st8.core.limits import CONTENT_BYTES
+from st8.core.redactions import Redaction
 from st8.core.revisions import TIME_NS_MAX, Branch, Checkpoint, Link
 
 if TYPE_CHECKING:
@@ -51,11 +53,13 @@ __all__ = [
     "decode_counts",
     "decode_head",
     "decode_namespace",
+    "decode_redaction",
     "encode_branch",
     "encode_checkpoint",
     "encode_counts",
     "encode_head",
     "encode_namespace",
+    "encode_redaction",
     "record",
 ]
 
@@ -79,7 +83,7 @@ _T = TypeVar("_T")
 
 
 class Kind:
-    """What a record is; its first byte. 7 is kept for what was redacted."""
+    """What a record is; its first byte."""
 
     END: Final = 0
     HEAD: Final = 1
@@ -88,9 +92,10 @@ class Kind:
     CHECKPOINT: Final = 4
     OBJECT: Final = 5
     REVISION: Final = 6
+    REDACTION: Final = 7
 
 
-_KINDS: Final = 7
+_KINDS: Final = 8
 _IN_PLAIN_BLOCKS: Final = (Kind.HEAD, Kind.NAMESPACE, Kind.END)
 
 
@@ -131,6 +136,7 @@ class Counts(NamedTuple):
     checkpoints: int
     objects: int
     revisions: int
+    redactions: int
 
 
 # --- records --------------------------------------------------------------------
@@ -186,6 +192,20 @@ def encode_checkpoint(namespace: Namespace, checkpoint: Checkpoint) -> bytes:
             _text(checkpoint.description),
             _text(checkpoint.author),
             checkpoint.time_ns.to_bytes(_TIME_BYTES, "big"),
+        )
+    )
+
+
+def encode_redaction(redaction: Redaction) -> bytes:
+    """Return the payload of a redaction's record."""
+    return b"".join(
+        (
+            redaction.digest,
+            _text(redaction.namespace),
+            _text(redaction.key),
+            _text(redaction.author),
+            _text(redaction.reason),
+            redaction.time_ns.to_bytes(_TIME_BYTES, "big"),
         )
     )
 
@@ -273,6 +293,26 @@ def decode_checkpoint(payload: bytes) -> tuple[Namespace, Checkpoint]:
     return _decoded(
         payload, "checkpoint", read, lambda found: encode_checkpoint(*found)
     )
+
+
+def decode_redaction(payload: bytes) -> Redaction:
+    """Return a redaction.
+
+    Raises:
+        BadBackup: It can't be so.
+    """
+
+    def read(fields: Fields) -> Redaction:
+        return Redaction(
+            Digest(fields.take(DIGEST_BYTES)),
+            Namespace(fields.text()),
+            Key(fields.text()),
+            Author(fields.text()),
+            Message(fields.text()),
+            _time(fields),
+        )
+
+    return _decoded(payload, "redaction", read, encode_redaction)
 
 
 def decode_counts(payload: bytes) -> Counts:

@@ -24,18 +24,18 @@ from st8.core.errors import (
     Overtaken,
     RevisionCollected,
 )
-from st8.core.ids import Digest, Namespace, RevisionNumber
+from st8.core.ids import Digest, Namespace, RevisionNumber, digest_of
 from st8.core.node import EMPTY_ROOT, encode
 from st8.core.parts import Part, new_parts
 from st8.core.revisions import Link, Revision, decode
 from st8.engine.frames import compressed
-from st8.engine.objects import Objects
+from st8.engine.objects import ObjectMissing, Objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from st8.core.ports import Clock, Pointers, Store
-    from st8.engine.objects import RevisionObjects
+    from st8.core.redactions import Redaction
 
 __all__ = ["Base", "begin_backup", "stream_of"]
 
@@ -169,6 +169,8 @@ class _Backup:
         self._objects = Objects(store, _CACHE_BYTES)
         self._object_count = 0
         self._revision_count = 0
+        self._redacted: set[Digest] = set()
+        self._redactions: set[Redaction] = set()
 
     def records(self, head: Head) -> Iterator[tuple[int, bytes]]:
         """Yield all records."""
@@ -190,12 +192,18 @@ class _Backup:
             yield Kind.CHECKPOINT, form.encode_checkpoint(of, checkpoint)
         counts = len(self._parts), len(pointers.branches), len(pointers.checkpoints)
         del pointers
+        yield from self._new_redactions()
         for part in self._parts:
             yield from self._namespace(part, needed.pop(part.name, set()))
         yield (
             Kind.END,
             form.encode_counts(
-                Counts(*counts, self._object_count, self._revision_count)
+                Counts(
+                    *counts,
+                    self._object_count,
+                    self._revision_count,
+                    len(self._redactions),
+                )
             ),
         )
 
@@ -272,26 +280,78 @@ class _Backup:
         for part in parts:
             waiting.append(part)
             if len(waiting) == _PARTS_AT_ONCE:
-                yield from self._read(source, waiting)
+                yield from self._read(revision, waiting)
                 waiting = []
-        yield from self._read(source, waiting)
+        yield from self._read(revision, waiting)
 
     def _read(
-        self, source: RevisionObjects, parts: Sequence[Part]
+        self, revision: Revision, parts: Sequence[Part]
     ) -> Iterator[tuple[int, bytes]]:
-        """Yield objects as records, in their order; none of these parts twice."""
-        wanted = dict.fromkeys(digest for digest, node in parts if node is None)
+        """Yield objects as records, in their order; none of these parts twice.
+
+        Redacted contents are left out, and what redacted them comes in their place if
+        it did not come yet.
+        """
+        wanted = dict.fromkeys(
+            digest
+            for digest, node in parts
+            if node is None and digest not in self._redacted
+        )
         contents: dict[Digest, bytes] = {}
         for digest, node in dict(parts).items():
             if node is not None:
-                data = encode(node)
-            else:
+                data: bytes | None = encode(node)
+            elif digest in wanted:
                 if digest not in contents:
-                    contents = source.contents(list(wanted), _CONTENT_BYTES_AT_ONCE)
-                data = contents[digest]
+                    contents = self._contents(list(wanted))
+                data = contents.get(digest)
+                if data is None:
+                    yield from self._new_redactions()
+                    self._check_redacted(revision, digest)
                 del wanted[digest]
-            self._object_count += 1
-            yield Kind.OBJECT, data
+            else:
+                data = None
+            if data is not None:
+                self._object_count += 1
+                yield Kind.OBJECT, data
+
+    def _contents(self, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """Return contents, the first one that is there at least.
+
+        Raises:
+            Corrupt: One does not match its digest.
+        """
+        found = self._store.objects(digests, _CONTENT_BYTES_AT_ONCE)
+        for digest, data in found.items():
+            if digest_of(data) != digest:
+                raise Corrupt(
+                    f"object {digest.hex()} does not match its digest; run a "
+                    "verification and restore from a backup",
+                    object=digest.hex(),
+                )
+        return found
+
+    def _new_redactions(self) -> Iterator[tuple[int, bytes]]:
+        """Yield what was redacted until now in these namespaces, and did not come yet."""
+        names = {part.name for part in self._parts}
+        for redaction in self._store.redactions():
+            if redaction.namespace in names and redaction not in self._redactions:
+                self._redactions.add(redaction)
+                self._redacted.add(redaction.digest)
+                yield Kind.REDACTION, form.encode_redaction(redaction)
+
+    def _check_redacted(self, revision: Revision, digest: Digest) -> None:
+        """Return if a content is missing because it was redacted.
+
+        Raises:
+            RevisionCollected: It is missing because the revision was removed.
+            ObjectMissing: It should be there.
+        """
+        if digest in self._redacted:
+            return
+        if not self._objects.is_stored(revision):
+            raise RevisionCollected(revision.scope.namespace, revision.number)
+        raise ObjectMissing(digest)
 
     def _lost(self, namespace: Namespace, number: RevisionNumber) -> Exception:
         """Return the error of a revision that is pointed at and was not there."""

@@ -411,9 +411,11 @@ class Engine:
             )
         try:
             with self._collecting:
-                return restore_backup(
+                done = restore_backup(
                     self._store, self._refs, self._committer, read, may
                 )
+            self._forget_contents()
+            return done
         finally:
             self._restoring.release()
 

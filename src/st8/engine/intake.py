@@ -41,6 +41,7 @@ class Intake:
     stamps it with the epoch, so that no collection which is under way takes it.
 
     Attributes:
+        redacted: Contents that were redacted; they are not missed, and not taken.
         pending: Objects to be written, by digest.
         pending_bytes: How large they are.
     """
@@ -57,6 +58,7 @@ class Intake:
         self._nodes: ByteCache[Digest, Node] = ByteCache(_CACHE_BYTES)
         self._known_nodes: OrderedDict[Digest, Shape] = OrderedDict()
         self._known_contents: OrderedDict[Digest, Shape] = OrderedDict()
+        self.redacted: set[Digest] = set()
         self.pending: dict[Digest, bytes] = {}
         self.pending_bytes = 0
 
@@ -67,6 +69,8 @@ class Intake:
             BadBackup: It is neither a content nor a node.
         """
         digest = digest_of(data)
+        if digest in self.redacted:
+            return
         self._write(digest, data)
         if data[:1] == _TAG_BYTE:
             found = self._read_node(digest, data)
@@ -93,7 +97,8 @@ class Intake:
 
     def known(self, digest: Digest) -> Shape | None:
         """Return the shape of an object that is there with all below it, if known."""
-        return self._known_nodes.get(digest) or self._known_contents.get(digest)
+        known = self._known_nodes.get(digest) or self._known_contents.get(digest)
+        return CONTENT if known is None and digest in self.redacted else known
 
     def node(self, digest: Digest) -> Node:
         """Return a node.

@@ -21,6 +21,8 @@ from st8.core import backup as form
 from st8.core.backup import Blocks, Counts, Head, Kind, NamespacePart, Records
 from st8.core.errors import (
     BadBackup,
+    ContentInUse,
+    ContentRedacted,
     Corrupt,
     InvalidInput,
     NamespaceExists,
@@ -29,7 +31,15 @@ from st8.core.errors import (
     St8Error,
     StoreFenced,
 )
-from st8.core.ids import Author, BranchName, Message, Namespace, RevisionNumber, Scope
+from st8.core.ids import (
+    Author,
+    BranchName,
+    Message,
+    Namespace,
+    RevisionNumber,
+    Scope,
+    digest_of,
+)
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Batch, Record, Stale
 from st8.core.revisions import (
@@ -48,8 +58,9 @@ from st8.engine.intake import Intake
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from st8.core.ids import CheckpointName, Digest
+    from st8.core.ids import CheckpointName, Digest, Key
     from st8.core.ports import BranchAt, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Link
     from st8.engine.commit import Committer
     from st8.engine.refs import Refs
@@ -75,6 +86,7 @@ _RANKS: Final = {
     Kind.CHECKPOINT: 3,
     Kind.OBJECT: 4,
     Kind.REVISION: 4,
+    Kind.REDACTION: 4,
     Kind.END: 5,
 }
 """In which order records come."""
@@ -150,6 +162,7 @@ class _File:
         self.checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
         self.objects = 0
         self.revisions = 0
+        self.redactions = 0
         self.claimed: Counts | None = None
         self.place: tuple[str, int] = ("", 0)
 
@@ -161,9 +174,12 @@ class _Restore:
         self, store: Store, refs: Refs, committer: Committer, may: May
     ) -> None:
         self._store = store
+        self._refs = refs
         self._committer = committer
         self._may = may
         self._intake = Intake(store, self._write_if_full)
+        self._redactions: dict[tuple[Digest, Namespace, Key], Redaction] = {}
+        self._redacted_here: set[Digest] = set()
         self._raise_epoch = unfinished.epoch_raiser(store, refs, committer)
         self._epoch = 0
         self._hidden: set[Namespace] = set()
@@ -215,6 +231,9 @@ class _Restore:
         if rank == file.rank == _RANKS[Kind.HEAD]:
             raise BadBackup("it has two heads")
         file.rank = rank
+        self._take(file, kind, payload)
+
+    def _take(self, file: _File, kind: int, payload: bytes) -> None:
         if kind == Kind.HEAD:
             self._take_head(form.decode_head(payload))
         elif kind == Kind.NAMESPACE:
@@ -226,7 +245,10 @@ class _Restore:
         elif kind == Kind.OBJECT:
             file.objects += 1
             self._objects += 1
-            self._intake.add(payload)
+            self._take_object(payload)
+        elif kind == Kind.REDACTION:
+            file.redactions += 1
+            self._take_redaction(file, form.decode_redaction(payload))
         elif kind == Kind.REVISION:
             file.revisions += 1
             self._take_revision(file, payload)
@@ -243,6 +265,7 @@ class _Restore:
             len(file.checkpoints),
             file.objects,
             file.revisions,
+            file.redactions,
         )
         if file.claimed != counted:
             raise BadBackup("it does not have as many records as it says")
@@ -319,6 +342,26 @@ class _Restore:
             raise BadBackup(f"it has something of namespace {namespace!r} unannounced")
         return space.last_revision
 
+    def _take_redaction(self, file: _File, redaction: Redaction) -> None:
+        self._last(file, redaction.namespace)
+        self._redactions[redaction[:3]] = redaction
+        self._intake.redacted.add(redaction.digest)
+
+    def _take_object(self, data: bytes) -> None:
+        """Take an object, unless it was redacted.
+
+        Raises:
+            ContentRedacted: Here, and not where the backup was made.
+        """
+        if self._redacted_here:
+            digest = digest_of(data)
+            if digest in self._redacted_here - self._intake.redacted:
+                raise ContentRedacted(
+                    f"the backup has the content {digest.hex()}, which was redacted in "
+                    "this store and can't be stored again; restore it into another one"
+                )
+        self._intake.add(data)
+
     # --- keeping the namespaces free -------------------------------------------------
 
     def _claim(self, file: _File) -> None:
@@ -350,6 +393,7 @@ class _Restore:
             self._hidden.add(name)
         for name in new:
             self._empty(name)
+        self._redacted_here = {one.digest for one in self._store.redactions()}
 
     def _empty(self, namespace: Namespace) -> None:
         self._epoch = unfinished.remove_revisions(
@@ -511,6 +555,7 @@ class _Restore:
             OutcomeUnknown: It can't be told whether it was done.
         """
         self._write()
+        self._redact()
         file = self._done
         if file is None:
             raise TypeError("nothing was taken")
@@ -530,6 +575,36 @@ class _Restore:
             self._revisions,
             self._objects,
         )
+
+    def _redact(self) -> None:
+        """Redact here what was redacted where the backup was made.
+
+        Raises:
+            ContentInUse: It is stored here, and others may need it.
+        """
+        if not self._redactions:
+            return
+
+        def choose() -> list[Redaction]:
+            # While nobody commits. Where nothing was before, all is of this backup.
+            if self._store.namespaces("", "", 1):
+                for digest in self._intake.redacted:
+                    if self._store.objects([digest]):
+                        raise ContentInUse(
+                            f"the content {digest.hex()} was redacted where the backup "
+                            "was made, and is stored here; redact it here first, or "
+                            "restore the backup into an empty store"
+                        )
+            return list(self._redactions.values())
+
+        def work() -> None:
+            epoch = self._store.redact(choose)
+            self._refs.forget_revisions(unfinished.MARKS, (), epoch)
+            if epoch != self._epoch + 1:
+                raise Stale
+            self._epoch = epoch
+
+        self._committer.between_batches(work).result()
 
 
 def _at(revision: Revision, link: Link) -> tuple[Namespace, RevisionNumber]:

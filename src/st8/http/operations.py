@@ -357,6 +357,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             *_WRITE,
             errors.BadBackup,
             errors.NamespaceExists,
+            errors.ContentInUse,
+            errors.ContentRedacted,
             errors.Overtaken,
         ),
     ),
