@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Client",

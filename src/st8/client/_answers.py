@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
@@ -50,6 +51,7 @@ __all__ = [
     "namespaces",
     "nothing",
     "redacted",
+    "restored",
     "server_version",
     "state",
     "state_page",
@@ -499,6 +501,12 @@ def _collected_namespace(fields: _Fields) -> CollectedNamespace:
         ),
         fields.number("ranges_all"),
     )
+
+
+def restored(answer: Answer) -> BackupRestored:
+    """Read what the restore of a backup has put there."""
+    fields = _fields(answer)
+    return BackupRestored(*map(fields.number, BackupRestored._fields))
 
 
 def redacted(answer: Answer) -> Redacted:

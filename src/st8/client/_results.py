@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from st8.core.documents import Change
 
 __all__ = [
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Collected",
@@ -269,6 +270,26 @@ class Collected(NamedTuple):
     dry_run: bool = False
     namespaces: tuple[CollectedNamespace, ...] = ()
     namespaces_all: int = 0
+
+
+class BackupRestored(NamedTuple):
+    """What the restore of a backup has put there.
+
+    Attributes:
+        backups: How many files, each on top of the one before.
+        namespaces: How many.
+        branches: How many.
+        checkpoints: How many.
+        revisions: How many.
+        objects: Tree nodes and contents; some may have come twice.
+    """
+
+    backups: int
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: int
 
 
 class Place(NamedTuple):

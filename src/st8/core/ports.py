@@ -39,6 +39,7 @@ __all__ = [
     "Heard",
     "HeldObject",
     "NamespaceState",
+    "Pointers",
     "Raised",
     "Record",
     "SelfCheck",
@@ -74,6 +75,20 @@ class NamespaceState(NamedTuple):
 
     last_revision: RevisionNumber
     epoch: int
+
+
+class Pointers(NamedTuple):
+    """What can move in a store, as it was at one moment.
+
+    Attributes:
+        namespaces: Those that have a revision, with the newest number of each.
+        branches: Their branches, each with its namespace.
+        checkpoints: Their checkpoints, likewise.
+    """
+
+    namespaces: Sequence[NamespaceInfo]
+    branches: Sequence[tuple[Namespace, Branch]]
+    checkpoints: Sequence[tuple[Namespace, Checkpoint]]
 
 
 class Answer(NamedTuple):
@@ -465,6 +480,13 @@ class Store(Protocol):
         """Return what is wrong below what the other methods show: files, indexes.
 
         And rows that no list shows. May take long; reads and writes go on.
+        """
+        ...
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """Return what can move, of one namespace or of all, as of one moment.
+
+        Each list is in byte order of namespaces and names. All of it is in memory.
         """
         ...
 

@@ -21,6 +21,7 @@ it took.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,7 @@ from st8.core import limits
 from st8.core.errors import NamespaceNotFound, Unavailable
 from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
-from st8.engine import pages
+from st8.engine import pages, unfinished
 from st8.engine.choice import Choice, choose
 from st8.engine.integers import Integers
 from st8.engine.marks import mark
@@ -110,6 +111,8 @@ class GarbageCollection:
             ShuttingDown: It was stopped; the next one does what is left.
             Unavailable: Other daemons kept collecting in the same store.
         """
+        if self._only is None:
+            self._clear_unfinished()
         revisions = 0
         pieces = Pieces(*_REMOVED_AT_ONCE)
         for choice in self._choices():
@@ -170,6 +173,14 @@ class GarbageCollection:
                 now_ns=self._now_ns,
                 pace=self._pace,
             )
+
+    def _clear_unfinished(self) -> None:
+        """Remove what restores that were broken off have left."""
+        raise_epoch = unfinished.epoch_raiser(self._store, self._refs, self._committer)
+        for _ in range(_ATTEMPTS):
+            with suppress(Stale):
+                unfinished.clear_marked(self._store, raise_epoch)
+                return
 
     def _remove(self, choice: Choice, pieces: Pieces) -> int:
         """Delete the revisions that go; return how many did."""

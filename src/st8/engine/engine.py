@@ -8,7 +8,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound, NotReached, St8Error, Unavailable
+from st8.core.errors import (
+    CheckpointNotFound,
+    Conflict,
+    NotReached,
+    St8Error,
+    Unavailable,
+)
 from st8.core.ids import (
     DEFAULT_NAMESPACE,
     CheckpointName,
@@ -19,6 +25,7 @@ from st8.core.ids import (
 )
 from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
+from st8.engine.backup import begin_backup
 from st8.engine.claim import check_whole
 from st8.engine.collect import GarbageCollection
 from st8.engine.commit import Committer
@@ -51,6 +58,7 @@ from st8.engine.requests import (
     Side,
     WriteRequest,
 )
+from st8.engine.restoring import restore_backup
 from st8.engine.results import (
     Collected,
     Diff,
@@ -65,12 +73,14 @@ from st8.engine.stats import CollectionStats, EngineStats
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from st8.core.ports import BranchAt, Clock, Store
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.backup import Base
     from st8.engine.commit import Done, Listener
+    from st8.engine.restoring import Restored
     from st8.engine.retention import Rules
     from st8.engine.writes import Written
 
@@ -116,7 +126,9 @@ class Engine:
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects)
+        self._clock = clock
         self._collecting = threading.Lock()
+        self._restoring = threading.Lock()
         self._forgetters: list[Callable[[], None]] = []
         self._stopping = threading.Event()
         self._collections = CollectionStats()
@@ -445,6 +457,38 @@ class Engine:
     def stop_collecting(self) -> None:
         """End a collection that is going on, soon, and begin none any more."""
         self._stopping.set()
+
+    def backup(
+        self, namespace: Namespace | None = None, base: Base | None = None
+    ) -> Iterator[bytes]:
+        """Return the stream of a backup; see :func:`backup.begin_backup`."""
+        return begin_backup(self._store, self._clock, namespace, base)
+
+    def restore_backup(
+        self,
+        read: Callable[[], bytes],
+        may: Callable[[Namespace], None] = lambda _: None,
+    ) -> Restored:
+        """Put back a backup; see :func:`restoring.restore_backup`.
+
+        A collection here waits until it is done, and it waits for one.
+
+        Raises:
+            Conflict: Another one is being restored here.
+        """
+        if not self._restoring.acquire(blocking=False):
+            raise Conflict(
+                "another backup is being restored here; try again when that is done"
+            )
+        try:
+            with self._collecting:
+                done = restore_backup(
+                    self._store, self._refs, self._committer, read, may
+                )
+            self._forget_contents()
+            return done
+        finally:
+            self._restoring.release()
 
     def redact(self, request: Redact) -> Redacted:
         """Take a content out of all revisions; see :mod:`redact`.

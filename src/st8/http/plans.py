@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
+    from st8.engine.backup import Base
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
         Apply,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
+    "BackupPlan",
     "CheckpointsPlan",
     "CollectPlan",
     "Detail",
@@ -48,6 +50,7 @@ __all__ = [
     "Reach",
     "RedactPlan",
     "RefPlan",
+    "RestoreBackupPlan",
     "Selection",
     "StatePlan",
     "WatchPlan",
@@ -255,6 +258,25 @@ class CollectPlan(NamedTuple):
     dry_run: bool = False
 
 
+class BackupPlan(NamedTuple):
+    """A backup of one namespace or of all, alone or on top of another one."""
+
+    reach: tuple[Reach, ...]
+    namespace: Namespace | None
+    base: Base | None
+
+
+def _any_namespace(_namespace: Namespace) -> None:
+    """Let every namespace be restored."""
+
+
+class RestoreBackupPlan(NamedTuple):
+    """A restore of whatever comes; ``check`` raises if a namespace may not be."""
+
+    reach: tuple[Reach, ...] = ()
+    check: Callable[[Namespace], None] = _any_namespace
+
+
 class RedactPlan(NamedTuple):
     """A redaction."""
 
@@ -277,6 +299,8 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | BackupPlan
+    | RestoreBackupPlan
     | RedactPlan
     | WatchPlan
     | NoPlan

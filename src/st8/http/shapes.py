@@ -16,6 +16,7 @@ from st8.core.documents import ChangeType
 from st8.core.revisions import Kind
 
 __all__ = [
+    "BackupRestored",
     "BranchCreated",
     "BranchInfo",
     "Branches",
@@ -285,6 +286,19 @@ class Collected(Shape):
     namespaces_all: Annotated[
         int | UnsetType, Meta(description="Of a dry run: how many namespaces.")
     ] = UNSET
+
+
+class BackupRestored(Shape):
+    """What a restore has put there."""
+
+    backups: Annotated[int, Meta(description="Backups, each on top of the one before.")]
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: Annotated[
+        int, Meta(description="Tree nodes and contents; some may have come twice.")
+    ]
 
 
 class Place(Shape):

@@ -17,16 +17,20 @@ from st8.core.documents import Document
 from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
 from st8.core.ids import (
+    DIGEST_BYTES,
     Author,
     BranchName,
     CheckpointName,
+    Digest,
     IdempotencyKey,
     Key,
     Message,
     Namespace,
+    RevisionNumber,
     Scope,
 )
-from st8.core.revisions import parse_time
+from st8.core.revisions import Link, parse_time
+from st8.engine.backup import Base
 from st8.engine.requests import (
     Apply,
     CreateBranch,
@@ -57,6 +61,7 @@ from st8.http.fields import (
     StateLimitField,
 )
 from st8.http.plans import (
+    BackupPlan,
     CollectPlan,
     DiffPlan,
     Plan,
@@ -69,6 +74,8 @@ from st8.http.plans import (
 
 __all__ = [
     "ApplyBody",
+    "BackupBody",
+    "BaseBody",
     "Body",
     "CollectBody",
     "CreateBranchBody",
@@ -76,6 +83,7 @@ __all__ = [
     "DeleteCheckpointBody",
     "DiffBody",
     "DocumentBody",
+    "NewestBody",
     "PutCheckpointBody",
     "RedactBody",
     "RestoreBody",
@@ -503,6 +511,77 @@ def _age(field: str, text: str | None) -> float:
         return parse_age(text) if text else 0.0
     except ValueError as error:
         raise InvalidValue(field, str(error)) from None
+
+
+class NewestBody(Wire):
+    """The revision by which a namespace of a backup is known again."""
+
+    namespace: NamespaceField
+    revision: Annotated[int, Meta(description="Its number; 0 if there was none.")]
+    digest: Annotated[str, Meta(description="Its digest, in hexadecimal.")]
+
+    def link(self) -> Link:
+        """Return the revision.
+
+        Raises:
+            InvalidValue: It can't be one.
+        """
+        if self.revision < 0:
+            raise InvalidValue("revision", "must not be negative")
+        return Link(RevisionNumber(self.revision), _digest(self.digest))
+
+
+class BaseBody(Wire):
+    """A backup that another one shall stand on."""
+
+    digest: Annotated[
+        str, Meta(description="The digest that it ends with, in hexadecimal.")
+    ]
+    namespaces: Annotated[
+        list[NewestBody], Meta(description="What it says of each of its namespaces.")
+    ]
+
+    def base(self) -> Base:
+        """Return the backup.
+
+        Raises:
+            InvalidInput: It can't be one.
+        """
+        return Base(
+            _digest(self.digest),
+            {Namespace(one.namespace): one.link() for one in self.namespaces},
+        )
+
+
+class BackupBody(Body):
+    """What is to be backed up."""
+
+    namespace: (
+        Annotated[str, Meta(description="Only this one; all when not given.")] | None
+    ) = None
+    base: (
+        Annotated[
+            BaseBody,
+            Meta(description="Only what this backup lacks; all when not given."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> BackupPlan:
+        """Return what to do."""
+        namespace = Namespace(self.namespace) if self.namespace else None
+        base = None if self.base is None else self.base.base()
+        return BackupPlan((Reach(namespace),), namespace, base)
+
+
+def _digest(text: str) -> Digest:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
+        raise InvalidValue("digest", "is not a SHA-256 in hexadecimal")
+    return Digest(digest)
 
 
 class RedactBody(ScopedBody, kw_only=True):

@@ -25,6 +25,7 @@ from st8.core.ports import (
     CommitTimes,
     HeldObject,
     NamespaceState,
+    Pointers,
     Raised,
     SelfCheck,
     Shrunk,
@@ -336,6 +337,23 @@ class MemoryStore:
         """See :class:`~st8.core.ports.Store`: there is nothing below."""
         self._check_open()
         return SelfCheck(())
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            last = {
+                name: last
+                for name, last in self._last.items()
+                if last and namespace in (None, name)
+            }
+            branches = [(at, b) for at, b in self._branches.items() if at[0] in last]
+            points = [(at, c) for at, c in self._checkpoints.items() if at[0] in last]
+        return Pointers(
+            [NamespaceInfo(name, last[name]) for name in sorted(last)],
+            [(at[0], branch) for at, branch in sorted(branches)],
+            [(at[0], checkpoint) for at, checkpoint in sorted(points)],
+        )
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

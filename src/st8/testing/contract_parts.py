@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -27,10 +28,11 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Stale, Swept
+from st8.core.ports import Pointers, Stale, Swept
 from st8.testing.batches import (
     KEY,
     NO_MARKS,
+    OTHER,
     A,
     B,
     N,
@@ -248,6 +250,42 @@ class NamesContract(_OpensStores):
         for prefix in ("a%", "a_", "a*", "ax", "Ax"):
             found = [info.name for info in store.namespaces(prefix, "", 10)]
             assert [prefix + "b"] == found
+
+    @_FEW
+    @given(
+        pairs=st.lists(st.tuples(_NAMES, _NAMES), min_size=1, max_size=12, unique=True),
+        hidden=_NAMES,
+    )
+    def test_pointers_are_what_the_lists_have(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        pairs: list[tuple[str, str]],
+        hidden: str,
+    ) -> None:
+        """All pointers, or those of a namespace, in order; of hidden ones there are none."""
+        with closing(self.open_store(tmp_path_factory.mktemp("pointers"))) as store:
+            write_named(store, *pairs)
+            owner = Namespace(f"{hidden}0")
+            batch = empty_batch(store)
+            batch.namespaces[owner] = (N(0), N(0))
+            batch.checkpoints[owner, OTHER] = (None, checkpoint_at(1, OTHER))
+            store.commit(batch)
+            infos = list(store.namespaces("", "", 100))
+            lists = [
+                Pointers(
+                    [info],
+                    [(info.name, b) for b in store.branches(info.name, "", "", 100)],
+                    [(info.name, c) for c in store.checkpoints(info.name, "", "", 100)],
+                )
+                for info in infos
+            ]
+
+            assert lists == [store.pointers(info.name) for info in infos]
+            assert Pointers([], [], []) == store.pointers(owner)
+            every = Pointers(
+                *(list(chain.from_iterable(some)) for some in zip(*lists, strict=True))
+            )
+            assert every == store.pointers(None)
 
 
 class CollectionContract(_OpensStores):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Heard,
         HeldObject,
         NamespaceState,
+        Pointers,
         Raised,
         SelfCheck,
         Shrunk,
@@ -351,6 +352,13 @@ class FaultyStore:
         self._enter("check_itself")
         found = self._store.check_itself()
         self._leave("check_itself")
+        return found
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("pointers")
+        found = self._store.pointers(namespace)
+        self._leave("pointers")
         return found
 
     def ping(self) -> None:

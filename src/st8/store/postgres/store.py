@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -33,6 +34,7 @@ from st8.core.ports import (
     CommitTimes,
     HeldObject,
     NamespaceState,
+    Pointers,
     Raised,
     SelfCheck,
     Shrunk,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
 
     from st8.core.ports import Heard
     from st8.core.redactions import Redaction
+    from st8.store.postgres.connections import Session
     from st8.store.postgres.statements import Commit
 
 __all__ = ["PostgresStore"]
@@ -122,6 +125,20 @@ _ANSWERS: Final = (
     b"SELECT namespace, key, request, revision, noop, expires_ns, seal FROM answers "
     b"WHERE (namespace, key) > ($1::text, $2::text) "
     b"ORDER BY namespace, key LIMIT $3::bigint"
+)
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_OF: Final = "last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
+_POINTERS: Final = (
+    f"""
+SELECT name, last_revision, seal FROM namespaces n WHERE {_OF} ORDER BY name""".encode(),
+    f"""
+SELECT n.name, b.name, base, since, head, head_digest, b.seal
+FROM namespaces n JOIN branches b ON b.namespace = n.name
+WHERE {_OF} ORDER BY n.name, b.name""".encode(),
+    f"""
+SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, c.seal
+FROM namespaces n JOIN checkpoints c ON c.namespace = n.name
+WHERE {_OF} ORDER BY n.name, c.name""".encode(),
 )
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
@@ -330,6 +347,20 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`."""
         return [answer_at(row) for row in self._rows(_ANSWERS, *after, limit)]
 
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        infos, branches, checkpoints = self._retried(
+            partial(_rows_of_one_moment, _POINTERS, namespace)
+        )
+        return Pointers(
+            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
+            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
+            [
+                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
+                for of, *row in checkpoints
+            ],
+        )
+
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -507,17 +538,20 @@ class PostgresStore:
     # --- statements ----------------------------------------------------------
 
     def _rows(self, statement: bytes, *values: object) -> list[Any]:
+        return self._retried(lambda session: session.rows(statement, values))
+
+    def _retried(self, read: Callable[[Session], list[Any]]) -> list[Any]:
         """Read; once more on a new connection if the one at hand has gone."""
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             if not failures.is_lost(error):
                 raise failures.running(error, self._address) from None
         self._connections.forget()
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             raise failures.running(error, self._address) from None
 
@@ -591,6 +625,15 @@ class PostgresStore:
             for digest, stored in session.rows(_OBJECTS, (Binaries(packed),)):
                 if not _is_sound(digest, stored):
                     session.rows(_MENDED, (digest, packed[digest], stored))
+
+
+def _rows_of_one_moment(
+    statements: Sequence[bytes], value: object, session: Session
+) -> list[Any]:
+    """Return the rows of each statement, all as they were when the first one ran."""
+    with session.connection.transaction():
+        session.connection.execute(_ONE_MOMENT)
+        return [session.rows(statement, (value,)) for statement in statements]
 
 
 def _is_sound(digest: Digest, packed: bytes) -> bool:
