@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from st8.core import limits
 from st8.core.errors import (
     BranchNotFound,
+    Corrupt,
     InvalidValue,
     LimitExceeded,
     NamespaceNotFound,
@@ -232,7 +233,10 @@ def _sweep(store: Store, marks: set[int], epoch: int) -> int:
     deleted = 0
     position = 0
     while True:
+        before = position
         position, some = store.sweep(marks, epoch, position, _SWEPT_AT_ONCE)
         deleted += some
         if not position:
             return deleted
+        if position <= before:
+            raise Corrupt("the list of objects does not ascend; run a verification")

@@ -349,7 +349,10 @@ class SqliteStore:
             after,
             limit,
         )
-        return [RevisionNumber(row[0]) for row in rows]
+        numbers = [row[0] for row in rows]
+        if not all(type(number) is int for number in numbers):
+            raise Corrupt(f"a revision of namespace {namespace!r} has no number")
+        return numbers
 
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -594,7 +597,12 @@ class SqliteStore:
                 yield connection
             finally:
                 self._give_back(connection)
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+        except (
+            apsw.CorruptError,
+            apsw.NotADBError,
+            apsw.SQLError,  # what is asked is right, so the tables are not
+            UnicodeDecodeError,
+        ) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
