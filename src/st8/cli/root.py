@@ -52,6 +52,7 @@ ROOT: Final = LazyGroup(
         "namespace": ("st8.cli.namespace", "List namespaces."),
         "gc": ("st8.cli.gc", "Remove old revisions."),
         "redact": ("st8.cli.redact", "Take a leaked content out of all revisions."),
+        "verify": ("st8.cli.verify", "Read the whole store and tell what is damaged."),
         "status": ("st8.cli.status", "Show the daemon, the branch and what it holds."),
         "token": ("st8.cli.token", "Make a token for st8d's policy file, or hash one."),
         "config": ("st8.cli.config", "Show and change the settings and contexts."),

@@ -46,6 +46,7 @@ from st8.http.plans import (
     RedactPlan,
     RefPlan,
     StatePlan,
+    VerifyPlan,
     WatchPlan,
     WritePlan,
 )
@@ -193,6 +194,15 @@ def _(plan: CollectPlan, principal: Principal) -> Plan:
         if plan.namespace is not None:
             what = f"collect garbage on every branch of namespace {plan.namespace!r}"
         raise _forbidden(principal, what)
+    return plan
+
+
+@_cut.register(VerifyPlan)
+def _(plan: VerifyPlan, principal: Principal) -> Plan:
+    if not principal.access.everywhere("admin", None):
+        raise _forbidden(
+            principal, "verify the store, as that takes admin on all of every namespace"
+        )
     return plan
 
 

@@ -17,6 +17,7 @@ from st8.engine.requests import NOW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.findings import Head
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
@@ -49,6 +50,7 @@ __all__ = [
     "RefPlan",
     "Selection",
     "StatePlan",
+    "VerifyPlan",
     "WatchPlan",
     "WritePlan",
     "page_size",
@@ -253,6 +255,15 @@ class RedactPlan(NamedTuple):
     request: Redact
 
 
+class VerifyPlan(NamedTuple):
+    """A verification of the whole store; see :mod:`st8.engine.verify`."""
+
+    reach: tuple[Reach, ...]
+    full: bool
+    heads: bool
+    expected: tuple[Head, ...]
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -269,6 +280,7 @@ Plan = (
     | RefPlan
     | CollectPlan
     | RedactPlan
+    | VerifyPlan
     | WatchPlan
     | NoPlan
 )

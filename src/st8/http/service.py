@@ -62,6 +62,7 @@ class Service:
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
+        verifying: True while the store is verified, for one client at a time.
     """
 
     def __init__(self, engine: Engine, version: str) -> None:
@@ -72,6 +73,7 @@ class Service:
         self.metrics = Metrics(engine, self.lane, self.hub)
         self.version = version
         self.draining = False
+        self.verifying = False
         self.common_headers: list[tuple[bytes, bytes]] = [
             (b"server", f"st8d/{version}".encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -80,6 +82,7 @@ class Service:
         self._waking = False
         self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
         self._collector = ThreadPoolExecutor(1, "st8-collect")
+        self._verifier = ThreadPoolExecutor(1, "st8-verify")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
     @cached_property
@@ -137,6 +140,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._collector, partial(work, *args))
 
+    async def verify(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, a part of a verification."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._verifier, partial(work, *args))
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()
@@ -149,6 +157,7 @@ class Service:
         the engine is closed.
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
+        self._verifier.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()
