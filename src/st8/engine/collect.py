@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
-from st8.core.errors import NamespaceNotFound, Unavailable
+from st8.core.errors import Corrupt, NamespaceNotFound, Unavailable
 from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
 from st8.engine import pages, unfinished
@@ -243,6 +243,7 @@ class GarbageCollection:
         objects = size = position = 0
         pieces = Pieces(*_SWEPT_AT_ONCE)
         while True:
+            before = position
             position, some, weight, held_s = self._store.sweep(
                 marks, epoch, position, pieces.size
             )
@@ -251,6 +252,8 @@ class GarbageCollection:
             size += weight
             if not position:
                 return objects, size
+            if position <= before:
+                raise Corrupt("the list of objects does not ascend; run a verification")
 
     def _give_back(self) -> None:
         """Give back the space that is free."""

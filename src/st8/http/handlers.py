@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from st8.core.errors import (
     CheckpointNotFound,
+    Conflict,
     NotReached,
     OutcomeUnknown,
     ShuttingDown,
@@ -29,6 +30,7 @@ from st8.http.listing import visible_page
 from st8.http.problems import as_st8_error
 from st8.http.replies import JSON, TEXT, OpenReply, Reply, open_reply
 from st8.http.state_lane import KeptReply
+from st8.http.verification import ONLY_ONE, Verification
 from st8.http.watch import Moves, Watcher
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         RedactPlan,
         RefPlan,
         StatePlan,
+        VerifyPlan,
         WatchPlan,
         WritePlan,
     )
@@ -62,6 +65,11 @@ EVENTS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep events back
+]
+LINES = [
+    (b"content-type", b"application/x-ndjson"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
 ]
 METRICS = (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())
 
@@ -357,6 +365,18 @@ async def redact(service: Service, plan: RedactPlan, _call: Call) -> OpenReply:
             digest=redacted.digest.hex(), places=places, dry_run=redacted.dry_run
         )
     )
+
+
+async def verify(service: Service, plan: VerifyPlan, _call: Call) -> OpenReply:
+    """Verify the store, and stream what is found.
+
+    Raises:
+        Conflict: It is verified already.
+    """
+    if service.verifying:
+        raise Conflict(ONLY_ONE)
+    verification = Verification(service, plan)
+    return OpenReply(Reply(headers=LINES, stream=verification.stream), b"", None)
 
 
 async def version(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:

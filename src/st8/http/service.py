@@ -68,6 +68,7 @@ class Service:
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
+        verifying: True while the store is verified, for one client at a time.
     """
 
     def __init__(self, engine: Engine, version: str) -> None:
@@ -79,6 +80,7 @@ class Service:
         self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
+        self.verifying = False
         self.common_headers: list[tuple[bytes, bytes]] = [
             (b"server", f"st8d/{version}".encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -89,6 +91,7 @@ class Service:
         self._collector = ThreadPoolExecutor(1, "st8-collect")
         # One more, so that a second one is refused and does not wait.
         self._restorers = ThreadPoolExecutor(2, "st8-restore")
+        self._verifier = ThreadPoolExecutor(1, "st8-verify")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
     @cached_property
@@ -151,6 +154,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._restorers, partial(work, *args))
 
+    async def verify(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, a part of a verification."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._verifier, partial(work, *args))
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()
@@ -164,6 +172,7 @@ class Service:
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
         self._restorers.shutdown(wait=False, cancel_futures=True)
+        self._verifier.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()
