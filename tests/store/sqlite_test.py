@@ -27,7 +27,7 @@ from st8.core.errors import (
     StorageFull,
 )
 from st8.core.ids import digest_of, digest_prefix
-from st8.store import schema, sqlite_batch, sqlite_reads
+from st8.store import schema, sqlite, sqlite_batch, sqlite_reads
 from st8.store.sqlite import FILE_NAME, SqliteStore
 from st8.testing.batches import (
     KEY,

@@ -140,8 +140,8 @@ def restore_backup(
     except Stale:
         run.give_up()
         raise Overtaken(
-            "a garbage collection or another restore was begun in the same store "
-            "meanwhile: nothing was restored; begin the restore again"
+            "a garbage collection, a redaction or another restore was begun in the "
+            "same store meanwhile: nothing was restored; begin the restore again"
         ) from None
     except (OutcomeUnknown, StoreFenced):
         raise  # what is written must stay as it is
