@@ -21,6 +21,7 @@ from st8.config.values import (
     parse_workers,
 )
 from st8.core.durations import parse_duration
+from st8.core.rates import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +200,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "DURATION",
         "how long requests may go on after SIGTERM",
         parse_duration,
+    ),
+    Setting(
+        "rate-limit",
+        "0",
+        "RATE",
+        "requests a second of each token, RATE or RATE:BURST; 0 is no limit",
+        parse_rate,
+        reloaded=True,
     ),
     Setting(
         "gc-interval",
