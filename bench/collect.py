@@ -56,10 +56,10 @@ USUAL: Final = Plan(100_000, 40_000, 4)
 
 
 class _Loads(NamedTuple):
-    """What writers and readers saw, over some turns of load."""
+    """What writers saw over some turns of load, and a reader: seconds of each read."""
 
     writes: list[wrk.Load]
-    reads: list[wrk.Load]
+    reads: list[float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,17 +138,18 @@ def measure(plan: Plan, places: Sequence[Path | str], report: Report) -> None:
 
 def _row(label: str, loads: _Loads) -> tuple[str, ...]:
     writes, reads = loads
+    middle = sorted(writes, key=lambda load: load.median_s)[len(writes) // 2]
+    reads = sorted(reads)
+    seconds = (
+        middle.median_s,
+        max(load.p99_s for load in writes),
+        max(load.longest_s for load in writes),
+        reads[len(reads) // 2],
+        reads[len(reads) * 99 // 100],
+        reads[-1],
+    )
     rate = sum(load.rate for load in writes) / len(writes)
-    return (label, f"{rate:,.0f}", *_times(writes), *_times(reads))
-
-
-def _times(loads: list[wrk.Load]) -> list[str]:
-    middle = sorted(loads, key=lambda load: load.median_s)[len(loads) // 2]
-    return [
-        show_s(middle.median_s),
-        show_s(max(load.p99_s for load in loads)),
-        show_s(max(load.longest_s for load in loads)),
-    ]
+    return (label, f"{rate:,.0f}", *map(show_s, seconds))
 
 
 def _collected(
@@ -178,25 +179,35 @@ def _load(
 ) -> _Loads:
     """Load a daemon for some turns, or until it is done."""
     loads = _Loads([], [])
-    while len(loads.writes) != turns and not (done is not None and done.is_set()):
-        reading = threading.Thread(target=lambda: loads.reads.append(_read(daemon)))
-        reading.start()
-        loads.writes.append(
-            wrk.run(
-                f"{daemon.url}/v1/apply",
-                writers,
-                _TURN_S,
-                script=_HERE / "apply.lua",
-                argument=str(len(loads.writes)),
+    over = threading.Event()
+    reading = threading.Thread(target=_read, args=(daemon, loads.reads, over))
+    reading.start()
+    try:
+        while len(loads.writes) != turns and not (done is not None and done.is_set()):
+            loads.writes.append(
+                wrk.run(
+                    f"{daemon.url}/v1/apply",
+                    writers,
+                    _TURN_S,
+                    script=_HERE / "apply.lua",
+                    argument=str(len(loads.writes)),
+                )
             )
-        )
+    finally:
+        over.set()
         reading.join()
-    assert not any(load.failed for load in (*loads.writes, *loads.reads)), loads
+    assert not any(load.failed for load in loads.writes), loads.writes
     return loads
 
 
-def _read(daemon: ChildDaemon) -> wrk.Load:
-    return wrk.run(f"{daemon.url}/v1/state?key={key(1)}", 1, _TURN_S)
+def _read(daemon: ChildDaemon, seconds: list[float], over: threading.Event) -> None:
+    """Read a document a hundred times a second, by its key, until it is over."""
+    with contextlib.closing(daemon.connect()) as connection:
+        while not over.wait(0.01):
+            begun_s = time.perf_counter()
+            connection.request("GET", f"/v1/state?key={key(len(seconds) % 100)}")
+            connection.getresponse().read()
+            seconds.append(time.perf_counter() - begun_s)
 
 
 @contextlib.contextmanager

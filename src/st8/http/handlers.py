@@ -82,12 +82,14 @@ async def write_state(service: Service, plan: WritePlan, _call: Call) -> OpenRep
 
     Raises:
         OutcomeUnknown: It was done, and what it has changed can't be read.
+        Overloaded: There is no room for its answer; nothing was done.
     """
+    service.answers.check()  # before: what is done is told
     result: WriteResult = await service.write(plan.request)
     try:
         if result.changes.is_at_hand(_CHANGES_HERE_BYTES):
             return open_reply(_result_reply(result, plan))
-        return await service.open(_result_reply, result, plan)
+        return await service.finish(_result_reply, result, plan)
     except Exception as error:
         if result.noop or result.dry_run:
             raise

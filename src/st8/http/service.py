@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import St8Error
 from st8.engine.retention import Retention
+from st8.http.answers import Answers
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
 from st8.http.page import make_page
+from st8.http.rates import RateLimiter
 from st8.http.replies import OpenReply, Reply, open_reply
 from st8.http.state_lane import StateLane
 from st8.http.watch import Hub
@@ -64,6 +66,8 @@ class Service:
         hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
+        answers: What large answers hold.
+        rates: How many requests whoever asks may send.
         retention: What a collection keeps where nobody says otherwise.
         version: The version of the daemon.
         common_headers: Headers of every response.
@@ -76,7 +80,9 @@ class Service:
         self.engine = engine
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
-        self.metrics = Metrics(engine, self.lane, self.hub)
+        self.answers = Answers()
+        self.rates = RateLimiter()
+        self.metrics = Metrics(engine, self.lane, self.hub, self.rates)
         self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
@@ -110,8 +116,29 @@ class Service:
         return await loop.run_in_executor(self._readers, partial(work, *args))
 
     async def open(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
-        """Return the reply that ``make`` makes, begun; on a reading thread."""
-        return await self.run(_made, make, *args)
+        """Return the reply that ``make`` makes, begun; on a reading thread.
+
+        Raises:
+            Overloaded: There is no room for it; it was not begun.
+        """
+        return await self.run(self._made, make, *args)
+
+    async def finish(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        """Return a reply as :meth:`open` does, whether there is room or not.
+
+        It tells what was done already.
+        """
+        return await self.run(self._begun, make, *args)
+
+    def _made(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        self.answers.check()
+        return self._begun(make, *args)
+
+    def _begun(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        opened = open_reply(make(*args))
+        if opened.rest is not None:
+            opened.place = self.answers.place(len(opened.head))
+        return opened
 
     async def write(self, request: WriteRequest) -> Any:
         """Return what the engine answers to a write, once it is durable.
@@ -176,7 +203,3 @@ class Service:
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()
-
-
-def _made(make: Callable[..., Reply], *args: Any) -> OpenReply:
-    return open_reply(make(*args))
