@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench crash crash-postgres fmt clean
+.PHONY: demo test check bench crash crash-postgres power fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -18,6 +18,9 @@ crash: ## Kill the daemon 200 times and look at what it left
 
 crash-postgres: ## The same with daemons that share a PostgreSQL, which crashes too
 	@script/crash-postgres
+
+power: ## Cut the power of a store 20,000 times and look at what is left
+	@script/power
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

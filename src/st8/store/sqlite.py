@@ -91,6 +91,7 @@ class SqliteStore:
         make: bool = True,
         vfs: str | None = None,
         peer: Peer | None = None,
+        checkpoint_pages: int = _CHECKPOINT_PAGES,
     ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
@@ -101,6 +102,8 @@ class SqliteStore:
             peer: Which of the processes that share it this one is. Somebody holds
                 the directory for all of them (:func:`hold_directory`). None: it is
                 held and not shared.
+            checkpoint_pages: After how many pages of the log they are moved into the
+                file.
 
         Raises:
             StateDirectoryInUse: Another process holds it.
@@ -111,6 +114,7 @@ class SqliteStore:
         self._path = directory / FILE_NAME
         self._vfs = vfs
         self._peer = peer
+        self._checkpoint_pages = checkpoint_pages
         self.exclusive: bool = peer is None
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
@@ -418,6 +422,7 @@ class SqliteStore:
             self._look()
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
+                schema.check(writer)
                 schema.prepare(writer)
             except BaseException:
                 writer.close()
@@ -444,8 +449,12 @@ class SqliteStore:
         """Return if the file is ours; one that isn't is left byte for byte.
 
         Even to read a file with a log, SQLite makes more files, and its last reader
-        tidies up. So one without a log is opened as if it could not change.
+        tidies up. So one without a log is opened as if it could not change. One with a
+        rollback journal was being made when the power went: nobody can tell what it is
+        before SQLite has rolled that back, which takes a connection that may write.
         """
+        if self._path.with_name(f"{FILE_NAME}-journal").exists():
+            return
         log = self._path.with_name(f"{FILE_NAME}-wal")
         path = os.fspath(self._path)
         if not log.exists():
@@ -471,7 +480,7 @@ class SqliteStore:
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "trusted_schema = OFF",
-            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            f"wal_autocheckpoint = {self._checkpoint_pages}",
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
