@@ -41,7 +41,7 @@ from st8.core.ids import (
 )
 from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema
+from st8.store import schema, sqlite_log
 from st8.store.codec import pack, unpack
 from st8.store.lock import DirectoryLock, Turns
 from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = ["SqliteStore", "hold_directory"]
 
 FILE_NAME: Final = "st8.db"
+LOG_NAME: Final = f"{FILE_NAME}-wal"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
@@ -420,6 +421,8 @@ class SqliteStore:
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
+            if self._peer is None:  # else that was done before there were any
+                sqlite_log.renew(self._path.with_name(LOG_NAME))
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
                 schema.check(writer)
@@ -455,9 +458,8 @@ class SqliteStore:
         """
         if self._path.with_name(f"{FILE_NAME}-journal").exists():
             return
-        log = self._path.with_name(f"{FILE_NAME}-wal")
         path = os.fspath(self._path)
-        if not log.exists():
+        if not self._path.with_name(LOG_NAME).exists():
             path = f"{self._path.absolute().as_uri()}?immutable=1"
         reader = self._connect(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, path)
         try:
@@ -631,6 +633,7 @@ def hold_directory(directory: Path) -> DirectoryLock:
     try:
         for above in changed:
             _sync_directory(above)
+        sqlite_log.renew(directory / LOG_NAME)
     except OSError as error:
         lock.close()
         raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None

@@ -9,18 +9,22 @@ that was synced, and of the rest what chance wants.
 The model: each write and truncation that its file was not synced after is lost
 (40 %), torn at 512 bytes (20 %, each sector there or not), or there; in any
 combination, since a disk keeps no order. So is each name that was made or deleted
-since its directory was synced: lost (40 %) or there. SQLite's shared memory is in no
-image, as it is memory. Every eighth image has nothing that was not synced, and every
+since its directory was synced: lost (40 %) or there. What a sync that failed was to make
+durable is lost for good, though it can be read as long as there is power: the kernel
+takes such pages for clean, and a second sync does not write them. SQLite's shared
+memory is in no image, as it is memory. Every eighth image has nothing that was not synced, and every
 eighth all of it.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -49,8 +53,8 @@ class Note(NamedTuple):
     """One thing that was done.
 
     Attributes:
-        what: ``write``, ``truncate``, ``sync``: of a file. ``make``, ``make folder``,
-            ``delete``: a name. ``sync names``: of a directory.
+        what: ``write``, ``truncate``, ``sync``, ``sync failed``: of a file. ``make``,
+            ``make folder``, ``delete``: a name. ``sync names``: of a directory.
         path: The file or directory, below the root; ``.`` is the root.
         offset: Where was written; how long the file is after a truncation.
         data: What was written.
@@ -74,15 +78,32 @@ class Recorder(apsw.VFS):
     Attributes:
         vfs: What to open a store with.
         notes: What was done, in order.
+        sync_fails: How many syncs from now the next one is that fails; 0: none does.
+        dead: Whether nothing can be changed any more, as when the process was killed.
     """
 
     def __init__(self, root: Path) -> None:
         """Note what is done below ``root``, which is there."""
         self.vfs = f"recorder-{next(_vfs_numbers)}"
         self.notes: list[Note] = []
+        self.sync_fails = 0
+        self.dead = False
         self._root = root.absolute()
-        self._folders = {_identity(root.stat()): "."}
+        self._handles: dict[int, str] = {}
         super().__init__(self.vfs, "")
+
+    def check_alive(self) -> None:
+        """Return if something can be changed.
+
+        Raises:
+            apsw.IOError: It can't.
+        """
+        if self.dead:
+            raise apsw.IOError
+
+    def excepthook(self, *_: Any, **__: Any) -> bool:
+        """Say nothing of errors that nobody can be told of."""
+        return True
 
     def below(self, path: str | os.PathLike[str] | None) -> str | None:
         """Return a path below the root, or None if it is not."""
@@ -110,6 +131,7 @@ class Recorder(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         """Delete a file."""
+        self.check_alive()
         super().xDelete(filename, syncdir)
         inside = self.below(filename)
         if inside is not None:
@@ -119,39 +141,57 @@ class Recorder(apsw.VFS):
 
     @contextmanager
     def watching(self) -> Generator[None]:
-        """Note also what is done without SQLite: files and directories that are made.
-
-        And directories that are synced; not what is written to such files.
-        """
-        really_open, really_mkdir, really_sync = os.open, os.mkdir, os.fsync
-
-        def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
-            new = flags & os.O_CREAT and not os.path.lexists(path)
-            handle = really_open(path, flags, *args, **kwargs)
-            inside = self.below(path) if new else None
-            if inside is not None:
-                self.notes.append(Note("make", inside))
-            return handle
-
-        def mkdir(path: Any, *args: Any, **kwargs: Any) -> None:
-            really_mkdir(path, *args, **kwargs)
-            inside = self.below(path)
-            if inside is not None:
-                self._folders[_identity(Path(path).stat())] = inside
-                self.notes.append(Note("make folder", inside))
-
-        def fsync(fd: Any) -> None:
-            really_sync(fd)
-            found = os.fstat(fd if isinstance(fd, int) else fd.fileno())
-            inside = self._folders.get(_identity(found))
-            if stat.S_ISDIR(found.st_mode) and inside is not None:
-                self.notes.append(Note("sync names", inside))
-
-        os.open, os.mkdir, os.fsync = open_, mkdir, fsync
-        try:
+        """Note also what is done without SQLite, by four functions of ``os``."""
+        with ExitStack() as stack:
+            for name in ("open", "mkdir", "pwrite", "fsync"):
+                really = getattr(os, name)
+                noting = partial(getattr(self, f"_{name}"), really)
+                setattr(os, name, noting)
+                stack.callback(setattr, os, name, really)
             yield
-        finally:
-            os.open, os.mkdir, os.fsync = really_open, really_mkdir, really_sync
+
+    def _open(self, really: Any, path: Any, flags: int, *args: Any, **more: Any) -> int:
+        new = flags & os.O_CREAT and not os.path.lexists(path)
+        handle: int = really(path, flags, *args, **more)
+        inside = self.below(path)
+        self._handles.pop(handle, None)
+        if inside is not None:
+            self._handles[handle] = inside
+            if new:
+                self.notes.append(Note("make", inside))
+        return handle
+
+    def _mkdir(self, really: Any, path: Any, *args: Any, **more: Any) -> None:
+        really(path, *args, **more)
+        inside = self.below(path)
+        if inside is not None:
+            self.notes.append(Note("make folder", inside))
+
+    def _pwrite(self, really: Any, handle: int, data: Any, offset: int) -> int:
+        written: int = really(handle, data, offset)
+        inside = self._handles.get(handle)
+        if inside is not None:
+            self.notes.append(Note("write", inside, offset, bytes(data[:written])))
+        return written
+
+    def _fsync(self, really: Any, handle: int) -> None:
+        inside = self._handles.get(handle)
+        if inside is None:
+            really(handle)
+        elif stat.S_ISDIR(os.fstat(handle).st_mode):
+            self.notes.append(Note("sync names", inside))
+        elif not self.sync(inside):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def sync(self, inside: str) -> bool:
+        """Note a sync of a file; return whether it is one that does not fail."""
+        if self.sync_fails:
+            self.sync_fails -= 1
+            if not self.sync_fails:
+                self.notes.append(Note("sync failed", inside))
+                return False
+        self.notes.append(Note("sync", inside))
+        return True
 
 
 class _File(apsw.VFSFile):
@@ -166,6 +206,7 @@ class _File(apsw.VFSFile):
         *,
         syncs_name: bool,
     ) -> None:
+        self._recorder = recorder
         self._notes = recorder.notes
         self._inside = inside
         # SQLite on Unix syncs the directory of a log or journal that it may have made
@@ -173,18 +214,26 @@ class _File(apsw.VFSFile):
         self._syncs_name = syncs_name and inside.endswith(("-wal", "-journal"))
         super().__init__("", name, flags)
 
+    def excepthook(self, *_: Any, **__: Any) -> bool:
+        """Say nothing of errors that nobody can be told of."""
+        return True
+
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
+        self._recorder.check_alive()
         # apsw's hints name a buffer type that type checkers can't follow.
         super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]
         self._notes.append(Note("write", self._inside, offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
+        self._recorder.check_alive()
         super().xTruncate(newsize)
         self._notes.append(Note("truncate", self._inside, newsize))
 
-    def xSync(self, flags: int) -> None:  # noqa: N802
-        super().xSync(flags)
-        self._notes.append(Note("sync", self._inside))
+    def xSync(self, flags: int) -> None:  # noqa: ARG002, N802
+        self._recorder.check_alive()
+        # Nothing is really synced: the record is the disk.
+        if not self._recorder.sync(self._inside):
+            raise apsw.IOError
         if self._syncs_name:
             self._syncs_name = False
             self._notes.append(Note("sync names", _folder(self._inside)))
@@ -200,10 +249,6 @@ class _File(apsw.VFSFile):
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0] or "."
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
 
 
 # --- what is left ---------------------------------------------------------------------
@@ -269,6 +314,8 @@ class Disk:
             self._open[note.path].pending.append(note)
         elif note.what == "sync":
             self._open[note.path].sync()
+        elif note.what == "sync failed":
+            self._open[note.path].pending.clear()
         elif note.what in {"make", "make folder"}:
             made = _Inode(folder=note.what == "make folder")
             self._open[note.path] = made

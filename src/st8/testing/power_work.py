@@ -3,8 +3,8 @@
 Bursts of writes of several writers, which are one group commit each: applies,
 rollbacks, restores, branches and checkpoints that are made, moved and deleted, dry
 runs, retries with an idempotency key and writes that are refused; collections, between
-whose steps writes go on; and a store that is closed and opened again. All of it is
-decided by chance alone, also what is committed together: the same seed does the same.
+whose steps writes go on; a store that is closed, or killed, and opened again; and syncs
+that fail, after which it is closed or killed. All of it is decided by chance alone, also what is committed together: the same seed does the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import marshal
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -55,7 +55,7 @@ from st8.testing.clock import FakeClock
 from st8.testing.power_disk import Recorder, place
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Container, Generator, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from random import Random  # noqa: TID251 - is handed one
 
@@ -101,7 +101,10 @@ _MARKS: Final = 6
 _RECENT: Final = 20
 """How many revisions back something may begin, mostly not collected yet."""
 _COLLECTIONS: Final = 0.06
-_REOPENINGS: Final = 0.05
+_REOPENINGS: Final = 0.06
+_FAILING_SYNCS: Final = 0.04
+_KILLS: Final = 0.5
+"""Of what ends a store, the share of kills."""
 _DELETES: Final = 0.2
 _ODD: Final = 0.03
 """The share of applies that are large, of those that are refused, and of dry runs."""
@@ -162,6 +165,7 @@ class Recording:
         contents: The fingerprints of the store: as it was opened, then after each
             transaction.
         begun, ended: How much was noted as each transaction began and ended.
+        unknown: Between what a sync failed and nobody knew what became of a transaction.
         needs: What must be found.
         removed: How much was noted as the removal of a revision began.
         acknowledged, refused: Writes.
@@ -174,6 +178,7 @@ class Recording:
     contents: list[bytes] = field(default_factory=list[bytes])
     begun: list[int] = field(default_factory=list[int])
     ended: list[int] = field(default_factory=list[int])
+    unknown: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     needs: list[Need] = field(default_factory=list[Need])
     removed: dict[tuple[str, int], int] = field(
         default_factory=dict[tuple[str, int], int]
@@ -291,29 +296,23 @@ class _Watched:
 
     def commit(self, batch: Batch) -> CommitTimes:
         """Commit."""
-        self._work.begin()
-        times = self._store.commit(batch)
-        self._work.end()
-        return times
+        with self._work.transaction():
+            return self._store.commit(batch)
 
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
     ) -> int:
         """Note what begins to be removed."""
-        self._work.begin(removed)
-        epoch = self._store.raise_epoch(removed, expected)
-        self._work.end()
-        return epoch
+        with self._work.transaction(removed):
+            return self._store.raise_epoch(removed, expected)
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> tuple[int, int]:
         """Write before every sweep, of fewer objects."""
         self._work.burst()
-        self._work.begin()
-        swept = self._store.sweep(marked, epoch, after, min(limit, _SWEPT_AT_ONCE))
-        self._work.end()
-        return swept
+        with self._work.transaction():
+            return self._store.sweep(marked, epoch, after, min(limit, _SWEPT_AT_ONCE))
 
 
 class _Work:
@@ -342,6 +341,7 @@ class _Work:
         self._refs: dict[At, Need] = {}
         self._keyed: list[Apply] = []
         self._gone: set[tuple[str, str]] = set()
+        self._failing = False
         self._engine = self._open()
         self.recording.opened = self._here
         self._begin_with_what_is_there()
@@ -350,16 +350,55 @@ class _Work:
         """Do all of it, and close the store."""
         try:
             for _ in range(bursts):
-                if self._chance.random() < _COLLECTIONS:
-                    self._engine.collect(_KEPT)
-                if self._chance.random() < _REOPENINGS:
-                    self._engine.close()
-                    self._engine = self._open()
-                self.burst()
+                self._step()
         except St8Error as error:
             self._say(f"{type(error).__name__}: {error.detail}")
         finally:
             self._engine.close()
+
+    def _step(self) -> None:
+        chance = self._chance
+        if not self._failing and chance.random() < _FAILING_SYNCS:
+            self._failing = True
+            self._recorder.sync_fails = chance.randint(1, 8)
+        try:
+            if chance.random() < _COLLECTIONS:
+                self._engine.collect(_KEPT)
+            self.burst()
+        except St8Error:
+            if not self._failing:
+                raise
+        if self._has_failed or chance.random() < _REOPENINGS:
+            self._reopen()
+
+    @property
+    def _has_failed(self) -> bool:
+        """Whether a sync has failed since the store was opened."""
+        return self._failing and not self._recorder.sync_fails
+
+    def _reopen(self) -> None:
+        """Close the store, or kill it, and open it again."""
+        failed = self._has_failed
+        self._recorder.dead = self._chance.random() < _KILLS
+        self._engine.close()
+        self._recorder.dead = False
+        try:
+            self._engine = self._open()
+        except St8Error:
+            if not self._failing:
+                raise
+            failed = True
+            self._engine = self._open()
+        if failed:
+            self._failing = False
+            self._learn_what_became_of_it()
+
+    def _learn_what_became_of_it(self) -> None:
+        """Take note of what is there now, where nobody was told."""
+        if len(self.recording.begun) > len(self.recording.ended):
+            self.recording.unknown.append((self.recording.begun[-1], self._here))
+            self.end()
+        self._take_up(examine(self._store))
 
     def _open(self) -> Engine:
         self._store: Store = self._open_store(
@@ -392,6 +431,14 @@ class _Work:
             }
         )
 
+    def _take_up(self, found: Found) -> None:
+        """Know what is there, and need it from now on."""
+        for at, value in found.values.items():
+            self._need(at, value)
+            kind, namespace, name = at
+            if kind == "revision" and (namespace, int(name)) not in self._documents:
+                self._know(namespace, int(name))
+
     def _know(self, namespace: str, number: int) -> None:
         """Learn the documents of a revision from the store."""
         [data] = self._store.revisions(
@@ -417,15 +464,23 @@ class _Work:
     def _here(self) -> int:
         return len(self._recorder.notes)
 
-    def begin(
+    @contextmanager
+    def transaction(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]] | None = None
-    ) -> None:
-        """Note that a transaction begins, and what it removes."""
-        self.recording.begun.append(self._here)
+    ) -> Generator[None]:
+        """Note that a transaction begins and ends, and what it removes.
+
+        Of one that fails in between nobody knows what became of it.
+        """
+        recording = self.recording
+        if len(recording.begun) == len(recording.ended):  # else all fail from now on
+            recording.begun.append(self._here)
         for namespace, numbers in (removed or {}).items():
             for number in numbers:
-                self.recording.removed[namespace, number] = self._here
+                recording.removed.setdefault((namespace, number), self._here)
                 self._no_more(("revision", namespace, str(number)))
+        yield
+        self.end()
 
     def end(self) -> None:
         """Note that a transaction has ended, and what the store holds now."""
@@ -474,7 +529,8 @@ class _Work:
         """Note what must be found from now on."""
         if isinstance(answer, St8Error):
             self.recording.refused += 1
-            if answer.outcome != "none" or answer.http_status >= _SERVER_ERROR:
+            whole = answer.outcome == "none" and answer.http_status < _SERVER_ERROR
+            if not whole and not self._failing:
                 self._say(f"{type(request).__name__}: {answer!r}")
             return
         self.recording.acknowledged += 1
