@@ -26,6 +26,7 @@ from st8.core.errors import (
     RevisionCollected,
     Unavailable,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import (
     DEFAULT_NAMESPACE,
     Digest,
@@ -106,8 +107,11 @@ def collect(
         nonlocal epoch
         epoch = _raise_epoch(store, refs, DEFAULT_NAMESPACE, list)
 
+    failpoint("collect.before_epoch")
     committer.between_batches(next_epoch).result()
+    failpoint("collect.after_epoch")
     marked = _mark(store, refs, objects)
+    failpoint("collect.marked")
     return Collected(revisions, _sweep(store, marked, epoch))
 
 
@@ -142,7 +146,9 @@ def _remove_revisions(
             _raise_epoch(store, refs, namespace, choose)
             removed += len(gone)
 
+        failpoint("collect.before_removal")
         committer.between_batches(remove).result()
+        failpoint("collect.after_removal")
     return removed
 
 
@@ -232,7 +238,9 @@ def _sweep(store: Store, marks: set[int], epoch: int) -> int:
     deleted = 0
     position = 0
     while True:
+        failpoint("collect.before_sweep")
         position, some = store.sweep(marks, epoch, position, _SWEPT_AT_ONCE)
+        failpoint("collect.after_sweep")
         deleted += some
         if not position:
             return deleted

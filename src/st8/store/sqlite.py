@@ -29,6 +29,7 @@ from st8.core.errors import (
     StorageFull,
     StoreFenced,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import (
     BranchName,
     CheckpointName,
@@ -365,12 +366,14 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             count_up_epoch(writer, expected)
+            failpoint("sqlite.epoch_raised")
             for namespace, numbers in removed.items():
                 writer.executemany(
                     f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
                     "AND number = ?",
                     [(namespace, number) for number in numbers],
                 )
+            failpoint("sqlite.revisions_removed")
         return expected + 1
 
     def sweep(
@@ -389,6 +392,7 @@ class SqliteStore:
                 (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
             ]
             writer.executemany("DELETE FROM objects WHERE id = ?", dead)
+            failpoint("sqlite.objects_removed")
         return (rows[-1][0] if len(rows) == limit else 0), len(dead)
 
     def ping(self) -> None:
@@ -422,16 +426,21 @@ class SqliteStore:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
             if self._peer is None:  # else that was done before there were any
+                failpoint("sqlite.before_log")
                 sqlite_log.renew(self._path.with_name(LOG_NAME))
+                failpoint("sqlite.after_log")
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
+                failpoint("sqlite.before_tables")
                 schema.check(writer)
                 schema.prepare(writer)
+                failpoint("sqlite.after_tables")
             except BaseException:
                 writer.close()
                 raise
             for directory in changed:
                 _sync_directory(directory)
+            failpoint("sqlite.names_synced")
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
@@ -539,11 +548,15 @@ class SqliteStore:
             writer = self._writer
             committing = False
             try:
+                failpoint("sqlite.before_begin")
                 writer.execute("BEGIN IMMEDIATE")
+                failpoint("sqlite.after_begin")
                 yield writer
                 committing = True
                 with self._moving():
+                    failpoint("sqlite.before_commit")
                     writer.execute("COMMIT")
+                    failpoint("sqlite.after_commit")
             except apsw.Error as error:
                 raise self._failed(error, committing=committing) from None
             except BaseException:
