@@ -37,6 +37,7 @@ from st8.engine.requests import (
     Apply,
     CreateBranch,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
 )
@@ -379,7 +380,7 @@ def test_the_page_shows_the_file_as_it_is(filled: Filled) -> None:
     assert ["".join(f"{sql};\n" for (sql,) in made)] == shown
     assert {
         "application_id": 1398028388,
-        "user_version": 1,
+        "user_version": 2,
         "page_size": 16384,
         "auto_vacuum": 2,
         "encoding": "UTF-8",
@@ -387,7 +388,7 @@ def test_the_page_shows_the_file_as_it_is(filled: Filled) -> None:
     assert "wal" == journal
     for text in (
         "1398028388",
-        "`user_version` 1",
+        "`user_version` 2",
         "16,384",
         "`auto_vacuum` 2",
         "UTF-8",
@@ -412,7 +413,7 @@ def test_a_newer_file_is_left_as_it_is(tmp_path: Path) -> None:
     """A file of a newer version is refused, byte for byte unchanged."""
     _engine(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "st8.db")) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     expected = (tmp_path / "st8.db").read_bytes()
 
@@ -474,6 +475,42 @@ def test_seal_of_the_page() -> None:
     text, seal = shown.groups()
     assert "13:payments/prod2:42" == text
     assert int(seal.replace("−", "-")) == reader.seal_of(["payments/prod", 42])
+
+
+def test_what_was_redacted_is_told_by_the_page(tmp_path: Path) -> None:
+    """A reader finds no such content, and who redacted it; its mark is the page's."""
+    scope = SCOPES[0]
+    with closing(Engine(SqliteStore(tmp_path), SteppingClock())) as engine:
+        for content in ("secret", "new"):
+            engine.apply(Apply(scope, (Document(Key("a"), content),)))
+        source = Selector(revision=-1)
+        why = (Message("it leaked"), Author("ops"))
+        engine.redact(Redact(scope, Key("a"), source, *why))
+        mark = engine.state(scope, source).get(Key("a"))
+    with closing(StoreReader(tmp_path)) as store:
+        gone = sha256(b"secret").digest()
+        [[namespace, key, author, reason, _]] = store.redactions()[gone]
+        with pytest.raises(reader.BrokenStoreError, match="is missing"):
+            store.object(gone)
+    with closing(sqlite3.connect(tmp_path / "st8.db")) as db:
+        db.execute("UPDATE redactions SET author = 'mole'")
+        db.commit()
+    with (
+        closing(StoreReader(tmp_path)) as store,
+        pytest.raises(reader.BrokenStoreError),
+    ):
+        store.redactions()
+
+    assert (scope.namespace, "a", "ops", "it leaked") == (
+        namespace,
+        key,
+        author,
+        reason,
+    )
+    assert mark is not None
+    shown = re.search(r"^\[st8: .*\n", _section("What was redacted"), re.MULTILINE)
+    assert shown is not None
+    assert re.sub(r"\d", "0", shown[0]) == re.sub(r"\d", "0", mark.decode())
 
 
 def test_a_changed_row_does_not_match_its_seal(tmp_path: Path) -> None:

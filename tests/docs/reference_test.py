@@ -85,6 +85,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "Branch": shapes.BranchInfo,
     "Checkpoint": shapes.CheckpointInfo,
     "Namespace": shapes.NamespaceInfo,
+    "Place": shapes.Place,
 }
 
 

@@ -107,7 +107,7 @@ def test_every_error_of_the_api_is_in_it() -> None:
     others = {
         *("error", "invalid", "refused", "not_found"),
         *("route_not_found", "method_not_allowed"),
-        *("nothing_applied", "key_not_found", "unreachable", "timed_out"),
+        *("nothing_applied", "unreachable", "timed_out"),
         *("state_directory_in_use", "newer_format"),
     }
 

@@ -273,6 +273,13 @@ def gc_all(n: str, b: str) -> Row:
     return Row("POST", "/v1/gc", {}, (Need(ADMIN, "*", "*"),))
 
 
+def redact(n: str, b: str) -> Row:
+    """Redact what the branch had before."""
+    body = {**scoped(n, b), "key": "app/a", "revision": -1}
+    needs = (Need(ADMIN, n, "*"), Need(READ, n, b, "app/a"))
+    return Row("POST", "/v1/redact", body, needs, (403, 404))
+
+
 def version(n: str, b: str) -> Row:
     """Ask for versions."""
     del n, b
@@ -306,6 +313,7 @@ ROWS: dict[str, tuple[Callable[[str, str], Row], ...]] = {
     "delete_checkpoint": (delete_checkpoint,),
     "list_namespaces": (list_namespaces,),
     "gc": (gc, gc_all),
+    "redact": (redact,),
     "version": (version,),
     "metrics": (metrics,),
     "health": (open_to_all("/healthz"),),

@@ -12,8 +12,9 @@ import pytest
 from st8.core.errors import OutcomeUnknown, StateDirectoryInUse, StoreFenced
 from st8.core.ids import BranchName
 from st8.core.ports import Stale
+from st8.store.directory import hold_directory
 from st8.store.peers import Peers
-from st8.store.sqlite import SqliteStore, hold_directory
+from st8.store.sqlite import SqliteStore
 from st8.testing.batches import (
     A,
     N,

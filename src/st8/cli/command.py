@@ -49,6 +49,8 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--show-secrets",
         "--contents",
         "--exec-fail",
+        "--all",
+        "--skip-unfit",
     }
 )
 """Every flag of every command that takes no value: a word behind any other flag is

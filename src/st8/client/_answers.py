@@ -19,6 +19,8 @@ from st8.client._results import (
     LogEntry,
     LogPage,
     NamespaceInfo,
+    Place,
+    Redacted,
     ServerVersion,
     State,
     StatePage,
@@ -45,6 +47,7 @@ __all__ = [
     "log_page",
     "namespaces",
     "nothing",
+    "redacted",
     "server_version",
     "state",
     "state_page",
@@ -262,6 +265,7 @@ def written(answer: Answer, *, contents: bool) -> Written:
         fields.text("digest"),
         fields.text("root"),
         fields.text("created_at"),
+        tuple(_text(key, "kept") for key in fields.optional_items("kept")),
     )
 
 
@@ -460,6 +464,17 @@ def collected(answer: Answer) -> Collected:
     fields = _fields(answer)
     return Collected(
         fields.number("pruned"), fields.optional_number("objects_deleted") or 0
+    )
+
+
+def redacted(answer: Answer) -> Redacted:
+    """Read what was redacted."""
+    fields = _fields(answer)
+    places = [_Fields(place) for place in fields.items("places")]
+    return Redacted(
+        fields.text("digest"),
+        tuple(Place(place.text("namespace"), place.text("key")) for place in places),
+        fields.flag("dry_run"),
     )
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Diff,
         LogEntry,
         NamespaceInfo,
+        Redacted,
         ServerVersion,
         State,
         StatePage,
@@ -75,6 +76,7 @@ __all__ = [
     "log",
     "log_pages",
     "namespaces",
+    "redact",
     "reset",
     "state",
     "state_if_changed",
@@ -207,6 +209,21 @@ def gc(keep: int, namespace: str | None) -> Call[Collected]:
     if keep < 1:
         raise InvalidValue("keep", "must be at least 1")
     return send("gc", "POST", "/v1/gc", body, _answers.collected)
+
+
+def redact(
+    scope: Scope, pick: Pick, key: str, *, reason: str, author: str, dry_run: bool
+) -> Call[Redacted]:
+    """Takes a content out of all revisions."""
+    body = {
+        "scope": scope_fields(scope),
+        "key": Key(key),
+        **pick.fields(),
+        "reason": Message(reason) or None,
+        "author": Author(author) or None,
+        "dry_run": dry_run or None,
+    }
+    return send("redact", "POST", "/v1/redact", body, _answers.redacted)
 
 
 # --- reads of a state ------------------------------------------------------------

@@ -25,6 +25,8 @@ __all__ = [
     "LogEntry",
     "LogPage",
     "NamespaceInfo",
+    "Place",
+    "Redacted",
     "ServerVersion",
     "State",
     "StatePage",
@@ -46,6 +48,8 @@ class Written(NamedTuple):
         digest: Digest of the revision, ``""`` where none was made.
         root: Digest of the whole state.
         created_at: When the revision was made.
+        kept: Keys that a rollback or restore left as they were, since what it would
+            have put there was redacted.
     """
 
     revision: int
@@ -55,6 +59,7 @@ class Written(NamedTuple):
     digest: str = ""
     root: str = ""
     created_at: str = ""
+    kept: tuple[str, ...] = ()
 
 
 class State(NamedTuple):
@@ -219,6 +224,32 @@ class Collected(NamedTuple):
 
     revisions: int
     objects: int = 0
+
+
+class Place(NamedTuple):
+    """Where a content stood.
+
+    Attributes:
+        namespace: In which namespace.
+        key: Under which key.
+    """
+
+    namespace: str
+    key: str
+
+
+class Redacted(NamedTuple):
+    """A content that was redacted, or with a dry run would be.
+
+    Attributes:
+        digest: SHA-256 of the content, hexadecimal.
+        places: Where it stood, in some revision or other.
+        dry_run: Nothing was changed.
+    """
+
+    digest: str
+    places: tuple[Place, ...]
+    dry_run: bool
 
 
 class ServerVersion(NamedTuple):

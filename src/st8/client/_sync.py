@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from st8.client import _core
-from st8.client._connection import Deadline
 from st8.client._retry import RETRIES, TIMEOUT_S
 from st8.client._selection import Filter, Pick, sides
 from st8.client._transport import Transport, new_key
+from st8.client._upkeep import Upkeep
 from st8.core.ids import Scope
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from st8.client._results import (
         Branch,
         Checkpoint,
-        Collected,
         Diff,
         LogEntry,
         LogPage,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Upkeep):
     """A daemon, as seen from one namespace and branch.
 
     Every method is one operation of the daemon, which is atomic; it returns a plain
@@ -293,26 +292,6 @@ class Client:
                 idempotency_key=idempotency_key or new_key(),
             )
         )
-
-    def gc(
-        self,
-        keep: int = 10,
-        *,
-        namespace: str | None = None,
-        timeout_s: float | None = None,
-    ) -> Collected:
-        """Remove old revisions, and what only they needed.
-
-        Branch heads, branch bases, checkpoints and the newest ``keep`` revisions of
-        each branch stay.
-
-        Args:
-            keep: At least 1.
-            namespace: Only of this one; all if None.
-            timeout_s: Seconds it may take; None for no limit, as it takes long
-                where there is much.
-        """
-        return self._transport.send(_core.gc(keep, namespace), Deadline(timeout_s))
 
     # --- reads of a state ----------------------------------------------------------
 

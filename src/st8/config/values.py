@@ -26,6 +26,7 @@ __all__ = [
     "parse_one_of",
     "parse_place",
     "parse_store",
+    "parse_switch",
     "parse_token",
     "parse_workers",
 ]
@@ -216,3 +217,10 @@ def parse_one_of(*names: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def parse_switch(text: str) -> bool:
+    """Return whether a flag without a value is set; ``=false`` takes it back."""
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

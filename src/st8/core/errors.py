@@ -31,6 +31,8 @@
     │   ├── NotReached            the branch has not come to a revision yet
     │   ├── BranchExists
     │   ├── CheckpointExists
+    │   ├── ContentRedacted       what was redacted does not come back
+    │   ├── ContentInUse          a head has what should be redacted
     │   └── IdempotencyMismatch
     ├── Unavailable             not now
     │   ├── Overloaded
@@ -70,6 +72,8 @@ __all__ = [
     "CheckpointExists",
     "CheckpointNotFound",
     "Conflict",
+    "ContentInUse",
+    "ContentRedacted",
     "Corrupt",
     "ExpectationRequired",
     "Forbidden",
@@ -593,6 +597,20 @@ class CheckpointExists(Conflict):
             checkpoint=checkpoint,
             revision=revision,
         )
+
+
+class ContentRedacted(Conflict):
+    """What should become current again was redacted."""
+
+    code = "content_redacted"
+    key: str
+
+
+class ContentInUse(Conflict):
+    """What should be redacted is current somewhere."""
+
+    code = "content_in_use"
+    key: str
 
 
 class IdempotencyMismatch(Conflict):

@@ -178,6 +178,12 @@ BODIES_BYTES = Limit(
     512 * 1024 * 1024,
     "Bodies of all requests that are being answered; 25 of the largest.",
 )
+REDACTED_PLACES = Limit(
+    "redacted_places_max",
+    1_000,
+    "Keys under which a content stands that is to be redacted: what stands under more "
+    "did not leak, and could never be stored again.",
+)
 GC_KEEP = Limit(
     "gc_keep_max",
     1_000_000_000,

@@ -30,6 +30,7 @@ from st8.engine.history import (
     resolve,
 )
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
+from st8.engine.redact import Search
 from st8.engine.refs import RecentRefs, Refs
 from st8.engine.requests import (
     HEAD,
@@ -42,20 +43,22 @@ from st8.engine.requests import (
     Freshness,
     Overlay,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
     Side,
     WriteRequest,
 )
-from st8.engine.results import Collected, Diff, Page, WriteResult
+from st8.engine.results import Collected, Diff, Page, Redacted, WriteResult
 from st8.engine.state import ChangeList, State
 from st8.engine.stats import EngineStats
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from st8.core.ports import BranchAt, Clock, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
     from st8.engine.commit import Done, Listener
     from st8.engine.writes import Written
@@ -98,10 +101,12 @@ class Engine:
         """
         check_whole(store)
         self._store = store
+        self._clock = clock
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects)
         self._collecting = threading.Lock()
+        self._forgetters: list[Callable[[], None]] = []
 
     @property
     def exclusive(self) -> bool:
@@ -119,8 +124,23 @@ class Engine:
         if len(self._committer.listeners) == 1:
             self._store.hear(self._heard)
 
+    def on_redaction(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` when contents that were read may have been redacted.
+
+        On any thread, when they can't be read any more; it must not block and must
+        not raise. Whoever keeps what was made of contents gives it up then.
+        """
+        self._forgetters.append(forget)
+
+    def _forget_contents(self) -> None:
+        self._objects.forget_contents()
+        for forget in self._forgetters:
+            forget()
+
     def _heard(self, branches: Collection[BranchAt] | None) -> None:
         """Take note of what others have moved."""
+        if branches is None:
+            self._forget_contents()
         self._refs.heard(branches)
         self._committer.heard(branches)
         scopes = None if branches is None else [Scope(*at) for at in branches]
@@ -360,6 +380,38 @@ class Engine:
                 keep=keep,
                 only=namespace,
             )
+
+    def redact(self, request: Redact) -> Redacted:
+        """Take a content out of all revisions; see :mod:`redact`.
+
+        Takes long on a large store; reads and writes go on meanwhile, but for a
+        moment at its end. When it returns nobody reads the content any more, in this
+        process; others that share the store, as soon as they hear of it.
+
+        Raises:
+            NotFound: The revision is not there, or has no such document.
+            ContentInUse: The head of a branch has it.
+            LimitExceeded: It stands in too many places to have leaked.
+            St8Error: See :meth:`apply`, and what the request's guard raises.
+        """
+        search = Search(self._store, self._refs, self._objects, request)
+        search.look()
+        search.check()
+        if request.dry_run:
+            return search.result()
+
+        def choose() -> list[Redaction]:
+            search.look()
+            search.check()
+            return search.redactions(self._clock.now_ns())
+
+        def work() -> None:
+            epoch = self._store.redact(choose)
+            self._refs.forget_revisions(request.scope.namespace, (), epoch)
+            self._forget_contents()
+
+        self._committer.between_batches(work).result()
+        return search.result()
 
     # --- the daemon's side ---------------------------------------------------
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["answers", "branches", "checkpoints", "namespaces", "numbers"]
 
 _PAGE: Final = 1_000
+_NONE: Final = RevisionNumber(0)
 
 
 def namespaces(store: Store) -> Iterator[NamespaceInfo]:
@@ -25,9 +26,10 @@ def namespaces(store: Store) -> Iterator[NamespaceInfo]:
         after = page[-1].name
 
 
-def numbers(store: Store, namespace: Namespace) -> Iterator[RevisionNumber]:
-    """Yield the number of every stored revision of a namespace, ascending."""
-    after = RevisionNumber(0)
+def numbers(
+    store: Store, namespace: Namespace, after: RevisionNumber = _NONE
+) -> Iterator[RevisionNumber]:
+    """Yield the numbers of stored revisions of a namespace above ``after``, ascending."""
     while page := store.numbers(namespace, after, _PAGE):
         yield from page
         after = page[-1]

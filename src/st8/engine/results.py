@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from st8.core.ids import Digest, RevisionNumber
+    from collections.abc import Sequence
+
+    from st8.core.ids import Digest, Key, Namespace, RevisionNumber
     from st8.core.revisions import Revision
     from st8.engine.state import ChangeList
 
-__all__ = ["Collected", "Diff", "Page", "WriteResult"]
+__all__ = ["Collected", "Diff", "Page", "Redacted", "WriteResult"]
 
 _ItemT = TypeVar("_ItemT")
 
@@ -24,6 +26,8 @@ class WriteResult(NamedTuple):
         noop: Nothing differed, so no revision was made.
         dry_run: Nothing was written; the changes are what would be.
         changes: What changed; empty for a no-op.
+        kept: Keys that stayed as they were, since what a rollback or restore would
+            have put there was redacted.
     """
 
     number: RevisionNumber
@@ -31,6 +35,7 @@ class WriteResult(NamedTuple):
     noop: bool
     dry_run: bool
     changes: ChangeList
+    kept: Sequence[Key] = ()
 
     @property
     def root(self) -> Digest:
@@ -85,3 +90,17 @@ class Collected(NamedTuple):
 
     revisions: int
     objects: int
+
+
+class Redacted(NamedTuple):
+    """A content that was redacted, or would be.
+
+    Attributes:
+        digest: The content's.
+        places: The namespaces and keys where it stood, in order.
+        dry_run: Nothing was changed.
+    """
+
+    digest: Digest
+    places: list[tuple[Namespace, Key]]
+    dry_run: bool

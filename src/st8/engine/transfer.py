@@ -208,11 +208,24 @@ class _Transfer:
         """Make the target equal to the source; return whether it was not."""
         self._wrote = False
         self._revisions = 0
+        self._copy_redactions()
         for namespace, _ in self._source.namespaces():
             self._copy_namespace(namespace)
         self._copy_answers()
         self._copied = set()  # comparing has a set of its own, as large
         return self._wrote
+
+    def _copy_redactions(self) -> None:
+        """Redact in the target what was redacted in the source."""
+        known = set(self._target.redactions())
+        missing = [one for one in self._source.redactions() if one not in known]
+        if not missing:
+            return
+        epoch = self._target.store.redact(lambda: missing)
+        if epoch != self._epoch + 1:
+            raise Stale
+        self._epoch = epoch
+        self._wrote = True
 
     def _copy_namespace(self, namespace: Namespace) -> None:
         # Read first: what is made from now on may be copied, and need not be.
@@ -406,6 +419,7 @@ class _Transfer:
                 count += 1
             for _, new, old in _answer_pairs(self._source, self._target):
                 _same(new, old)
+            _same(self._source.redactions(), self._target.redactions())
         except _Overtaken:
             return None
         return Transferred(count, self._revisions, len(seen), size)

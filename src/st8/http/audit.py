@@ -26,7 +26,7 @@ from st8.engine.requests import (
     Reset,
     Selector,
 )
-from st8.http.plans import CollectPlan, RefPlan, WritePlan
+from st8.http.plans import CollectPlan, RedactPlan, RefPlan, WritePlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,6 +197,11 @@ def _particulars(plan: Plan) -> dict[str, object]:
     found: dict[str, object] = {}
     if isinstance(plan, CollectPlan):
         found["keep"] = plan.keep
+    elif isinstance(plan, RedactPlan):
+        found["key"] = plan.request.key
+        found["target"] = _selector(plan.request.source)
+        found["author"] = plan.request.author
+        found["dry_run"] = plan.request.dry_run
     elif isinstance(plan, WritePlan | RefPlan):
         request = plan.request
         if isinstance(request, Apply):

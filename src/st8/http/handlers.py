@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         ListPlan,
         LogPlan,
         NoPlan,
+        RedactPlan,
         RefPlan,
         StatePlan,
         WatchPlan,
@@ -124,6 +125,7 @@ async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
 
 
 def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
+    since = service.lane.forgotten
     state = service.engine.state(plan.scope, plan.selector, plan.freshness)
     revision = state.revision
     tag = tag_of(plan.tag, state.visible)
@@ -141,7 +143,7 @@ def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
         def keep(body: bytes) -> None:
             common = service.common_headers
             made = KeptReply(body, etag, [JSON, *tags, *common], [*tags, *common])
-            service.lane.keep(digest, tag, made)
+            service.lane.keep(digest, tag, made, since)
 
         reply.keep = keep
     reply.pieces = partial(state_pieces, state, plan.selection)
@@ -301,6 +303,19 @@ async def collect(service: Service, plan: CollectPlan, _call: Call) -> OpenReply
 
 def _collected(service: Service, plan: CollectPlan) -> Collected:
     return service.engine.collect(plan.keep, plan.namespace)
+
+
+async def redact(service: Service, plan: RedactPlan, _call: Call) -> OpenReply:
+    """Redact a content."""
+    redacted = await service.collect(service.engine.redact, plan.request)
+    places = [
+        shapes.Place(namespace=namespace, key=key) for namespace, key in redacted.places
+    ]
+    return _done(
+        shapes.Redacted(
+            digest=redacted.digest.hex(), places=places, dry_run=redacted.dry_run
+        )
+    )
 
 
 async def version(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:

@@ -124,7 +124,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "key the last counts. The branch comes to be with its first revision.",
         body=wire.ApplyBody,
         answer=shapes.Result,
-        errors=(*_WRITE, *_ONCE, errors.RevisionCollected),
+        errors=(
+            *_WRITE,
+            *_ONCE,
+            errors.RevisionCollected,
+            errors.ContentRedacted,
+        ),
         idempotent=True,
     ),
     Operation(
@@ -236,7 +241,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         description="A branch is a pointer: nothing is copied and no revision is made.",
         body=wire.CreateBranchBody,
         answer=shapes.BranchCreated,
-        errors=(*_WRITE, *_SELECT, errors.BranchExists),
+        errors=(*_WRITE, *_SELECT, errors.BranchExists, errors.ContentRedacted),
     ),
     Operation(
         name="delete_branch",
@@ -311,6 +316,28 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         body=wire.CollectBody,
         answer=shapes.Collected,
         errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),
+    ),
+    Operation(
+        name="redact",
+        method="POST",
+        path="/v1/redact",
+        verb="admin",
+        handler=handlers.redact,
+        summary="Take the content of a document out of all revisions",
+        description="The content that `key` has in the revision that is named, wherever "
+        "else it stands, in all namespaces. A line that says who redacted it and when is "
+        "read in its place; every digest stays what it was. It can't be stored again. "
+        "What the head of a branch has is not redacted: apply another content first. "
+        "Takes as long as a collection.",
+        body=wire.RedactBody,
+        answer=shapes.Redacted,
+        errors=(
+            *_WRITE,
+            *_SELECT,
+            errors.KeyNotFound,
+            errors.ContentInUse,
+            errors.Unavailable,
+        ),
     ),
     Operation(
         name="version",

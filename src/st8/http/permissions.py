@@ -43,6 +43,7 @@ from st8.http.plans import (
     NoPlan,
     Plan,
     Reach,
+    RedactPlan,
     RefPlan,
     StatePlan,
     WatchPlan,
@@ -193,6 +194,31 @@ def _(plan: CollectPlan, principal: Principal) -> Plan:
             what = f"collect garbage on every branch of namespace {plan.namespace!r}"
         raise _forbidden(principal, what)
     return plan
+
+
+@_cut.register(RedactPlan)
+def _(plan: RedactPlan, principal: Principal) -> Plan:
+    request = plan.request
+    namespace = request.scope.namespace
+    access = principal.access
+    if not access.everywhere("admin", namespace):
+        raise _forbidden(
+            principal, f"redact on every branch of namespace {namespace!r}"
+        )
+
+    def guard(other: Namespace) -> None:
+        if not access.everywhere("admin", other):
+            raise _forbidden(
+                principal,
+                "redact a content that stands in namespaces which it may not administer",
+            )
+
+    author = _author(principal, request.author)
+    request = replace(request, author=author, guard=guard)
+    sight = _sight(principal, namespace)
+    if sight is not None:
+        request = replace(request, source=_seen(request.source, sight))
+    return plan._replace(request=request)
 
 
 @_cut.register(WritePlan)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DeleteCheckpoint,
         Freshness,
         PutCheckpoint,
+        Redact,
         Reset,
         Selector,
         Side,
@@ -44,6 +45,7 @@ __all__ = [
     "NoPlan",
     "Plan",
     "Reach",
+    "RedactPlan",
     "RefPlan",
     "Selection",
     "StatePlan",
@@ -244,6 +246,13 @@ class CollectPlan(NamedTuple):
     namespace: Namespace | None
 
 
+class RedactPlan(NamedTuple):
+    """A redaction."""
+
+    reach: tuple[Reach, ...]
+    request: Redact
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -259,6 +268,7 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | RedactPlan
     | WatchPlan
     | NoPlan
 )

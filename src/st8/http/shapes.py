@@ -28,7 +28,9 @@ __all__ = [
     "NamespaceInfo",
     "Namespaces",
     "Nothing",
+    "Place",
     "Problem",
+    "Redacted",
     "Result",
     "Shape",
     "State",
@@ -81,6 +83,16 @@ class Result(Shape):
         Time | None, Meta(description="When the head was made; null without one.")
     ]
     dry_run: Annotated[bool, Meta(description="True if nothing was written.")]
+    kept: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Keys that stay as they were, since what the target has "
+                "there was redacted; not given when there are none."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class State(Shape):
@@ -222,6 +234,23 @@ class Collected(Shape):
 
     pruned: Annotated[int, Meta(description="Revisions.")]
     objects_deleted: Annotated[int, Meta(description="Tree nodes and contents.")]
+
+
+class Place(Shape):
+    """Where a content stood."""
+
+    namespace: str
+    key: str
+
+
+class Redacted(Shape):
+    """A content that was redacted, or with a dry run would be."""
+
+    digest: Annotated[DigestText, Meta(description="Of the content.")]
+    places: Annotated[
+        list[Place], Meta(description="Where it stood, in some revision or other.")
+    ]
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
 
 
 class Version(Shape):

@@ -32,6 +32,7 @@ from st8.engine.requests import (
     DeleteBranch,
     DeleteCheckpoint,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
     Side,
@@ -58,6 +59,7 @@ from st8.http.plans import (
     DiffPlan,
     Plan,
     Reach,
+    RedactPlan,
     RefPlan,
     WritePlan,
     page_size,
@@ -73,6 +75,7 @@ __all__ = [
     "DiffBody",
     "DocumentBody",
     "PutCheckpointBody",
+    "RedactBody",
     "RestoreBody",
     "RollbackBody",
     "ScopeBody",
@@ -469,6 +472,45 @@ class CollectBody(Body):
         if keep > limits.GC_KEEP.maximum:
             raise LimitExceeded(limits.GC_KEEP, "keep", keep)
         return CollectPlan((Reach(namespace),), keep, namespace)
+
+
+class RedactBody(ScopedBody, kw_only=True):
+    """A document whose content is to be gone from all revisions."""
+
+    key: Annotated[str, Meta(description="The document's key.")]
+    revision: RevisionField | None = None
+    checkpoint: CheckpointField | None = None
+    at: AtField | None = None
+    reason: (
+        Annotated[str, Meta(description="Why; it stands in the mark that is left.")]
+        | None
+    ) = None
+    author: AuthorField | None = None
+    dry_run: DryRunField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RedactPlan:
+        """Return what to do.
+
+        Raises:
+            InvalidValue: It does not say in which revision the content stands.
+        """
+        scope = self.where()
+        source = selector_of(self.revision, self.checkpoint, self.at)
+        if source.is_head:
+            raise InvalidValue(
+                "revision",
+                "say in which revision the content stands, with revision, checkpoint "
+                "or at; what the head has is changed first",
+            )
+        request = Redact(
+            scope,
+            Key(self.key),
+            source,
+            Message(self.reason or ""),
+            Author(self.author or ""),
+            bool(self.dry_run),
+        )
+        return RedactPlan((Reach(scope.namespace),), request)
 
 
 def _required(kind: type[N], name: str) -> N:

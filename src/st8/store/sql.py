@@ -51,6 +51,10 @@ class Connection(Protocol):
         """Run a statement for each of the bindings."""
         ...
 
+    def config(self, op: int, value: int) -> int:
+        """Set an option of the connection; return what it is now."""
+        ...
+
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
         ...

@@ -40,16 +40,40 @@ from st8.core.ids import (
     digest_of,
     digest_prefix,
 )
-from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, NamespaceState
+from st8.core.ports import (
+    Answer,
+    AnswerAt,
+    Batch,
+    CommitTimes,
+    HeldObject,
+    NamespaceState,
+    SelfCheck,
+)
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema, sqlite_log
+from st8.store import schema, sqlite_check, sqlite_log
 from st8.store.codec import pack, unpack
+from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
-from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
+from st8.store.rows import (
+    BRANCH,
+    CHECKPOINT,
+    answer_at,
+    namespace_at,
+    redaction_of,
+    unsealed,
+)
+from st8.store.sqlite_batch import (
+    NAMESPACE,
+    count_up_epoch,
+    integers,
+    write_batch,
+    write_redactions,
+)
+from st8.store.sqlite_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Callable,
         Collection,
         Container,
         Generator,
@@ -60,13 +84,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ports import BranchAt, Heard
+    from st8.core.redactions import Redaction
     from st8.store.peers import Peer
     from st8.store.sql import Connection, Value
 
-__all__ = ["SqliteStore", "hold_directory"]
+__all__ = ["SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
-LOG_NAME: Final = f"{FILE_NAME}-wal"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
@@ -91,6 +115,7 @@ class SqliteStore:
         directory: Path,
         *,
         make: bool = True,
+        read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
         checkpoint_pages: int = _CHECKPOINT_PAGES,
@@ -100,9 +125,11 @@ class SqliteStore:
         Args:
             directory: The state directory.
             make: Make them; if false, they must be there.
+            read_only: Change no byte of either; every commit is refused. They must be
+                there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
-                the directory for all of them (:func:`hold_directory`). None: it is
+                the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
             checkpoint_pages: After how many pages of the log they are moved into the
                 file.
@@ -121,14 +148,21 @@ class SqliteStore:
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
+        self._format = schema.FORMAT
         self._closed = False
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
-        if not make and not self._path.exists():
+        if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
-        changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._reading_only = Reading(directory, self._path) if read_only else None
+        changed = [] if read_only else make_directory(directory)
+        self._lock: DirectoryLock | Turns | Reading
+        if self._reading_only is not None:
+            self._lock = self._reading_only
+            self._fenced = "it was opened for reading only"
+        else:
+            self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
             self._lock if isinstance(self._lock, Turns) else threading.Lock()
         )
@@ -224,13 +258,20 @@ class SqliteStore:
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
         where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, last_revision, seal FROM namespaces "
-            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
-            *values,
-            limit,
-        )
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        with self._reading() as connection:
+            # Only of a row that matches its seal it is known that it has no revision.
+            for row in connection.execute(
+                "SELECT name, last_revision, seal FROM namespaces "
+                f"WHERE {where} ORDER BY name",
+                values,
+            ):
+                info = namespace_at(row)
+                if info.last_revision:
+                    found.append(info)
+                    if len(found) >= limit:
+                        break
+        return found
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -365,7 +406,7 @@ class SqliteStore:
     ) -> int:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
-            count_up_epoch(writer, expected)
+            epoch = count_up_epoch(writer, expected)
             failpoint("sqlite.epoch_raised")
             for namespace, numbers in removed.items():
                 writer.executemany(
@@ -374,7 +415,32 @@ class SqliteStore:
                     [(namespace, number) for number in numbers],
                 )
             failpoint("sqlite.revisions_removed")
-        return expected + 1
+        return epoch
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._format < schema.FORMAT_OF_REDACTIONS:
+            return []
+        rows = self._rows(
+            "SELECT digest, namespace, key, author, reason, time_ns, seal "
+            "FROM redactions ORDER BY digest, namespace, key"
+        )
+        return [redaction_of(row) for row in rows]
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is deleted is overwritten with zeros, in the file and, unless somebody
+        goes on reading what was before for some seconds, in the log too.
+        """
+        with self.turn():
+            with self._overwriting(), self._writing() as writer:
+                write_redactions(writer, choose())
+                epoch = count_up_epoch(writer)
+            with suppress(apsw.Error):  # a reader holds on to it
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._tell(None)
+        return epoch
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -395,10 +461,25 @@ class SqliteStore:
             failpoint("sqlite.objects_removed")
         return (rows[-1][0] if len(rows) == limit else 0), len(dead)
 
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return sqlite_check.held_objects(connection, after, limit, size_max)
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return SelfCheck(sqlite_check.problems(connection))
+
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        self._check_fence()
+        if self._reading_only is not None:
+            self._reading_only.check()
+        else:
+            self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
@@ -420,14 +501,19 @@ class SqliteStore:
     # --- connections ---------------------------------------------------------
 
     def _open_writer(self, changed: Sequence[Path]) -> Connection:
-        """Open the file for writing; it and ``changed`` directories are durable."""
+        """Open the file for writing; it and ``changed`` directories are durable.
+
+        Where it is only read, what is returned can only read.
+        """
         try:
+            if self._reading_only is not None:
+                return self._open_reader()
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
             if self._peer is None:  # else that was done before there were any
                 failpoint("sqlite.before_log")
-                sqlite_log.renew(self._path.with_name(LOG_NAME))
+                sqlite_log.renew(self._path.with_name(sqlite_log.NAME))
                 failpoint("sqlite.after_log")
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
@@ -439,13 +525,28 @@ class SqliteStore:
                 writer.close()
                 raise
             for directory in changed:
-                _sync_directory(directory)
+                sync_directory(directory)
             failpoint("sqlite.names_synced")
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
+
+    def _open_reader(self) -> Connection:
+        """Open the file, which has to be ours, for reading."""
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        try:
+            schema.check(reader)
+            tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            ((self._format,),) = reader.execute("PRAGMA user_version").fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if not tables:
+            reader.close()
+            raise StorageFailed(f"there is no store in {self._path.parent}")
+        return reader
 
     def _open_counter(self) -> Connection:
         """Open the connection that :meth:`moves` asks; it never waits for a lock."""
@@ -468,7 +569,7 @@ class SqliteStore:
         if self._path.with_name(f"{FILE_NAME}-journal").exists():
             return
         path = os.fspath(self._path)
-        if not self._path.with_name(LOG_NAME).exists():
+        if not self._path.with_name(sqlite_log.NAME).exists():
             path = f"{self._path.absolute().as_uri()}?immutable=1"
         reader = self._connect(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, path)
         try:
@@ -477,15 +578,21 @@ class SqliteStore:
             reader.close()
 
     def _connect(self, flags: int, path: str | None = None) -> Connection:
+        vfs = self._vfs
+        if self._reading_only is not None:
+            path, vfs = self._reading_only.path_and_vfs()
+            flags |= apsw.SQLITE_OPEN_URI
         connection = cast(
             "Connection",
             apsw.Connection(
                 path or os.fspath(self._path),
                 flags=flags,
-                vfs=self._vfs,
+                vfs=vfs,
                 statementcachesize=64,
             ),
         )
+        if self._reading_only is not None:
+            self._reading_only.prepare(connection)
         for pragma in (
             "busy_timeout = 5000",
             "synchronous = FULL",
@@ -564,6 +671,23 @@ class SqliteStore:
                 raise
 
     @contextmanager
+    def _overwriting(self) -> Generator[None]:
+        """Have what is deleted meanwhile overwritten with zeros.
+
+        Raises:
+            StorageFailed: That can't be had.
+        """
+        try:
+            self._writer.execute("PRAGMA secure_delete = ON")
+        except apsw.Error as error:
+            raise StorageFailed(f"can't write {self._path}: {error}") from None
+        try:
+            yield
+        finally:
+            with suppress(apsw.Error):
+                self._writer.execute("PRAGMA secure_delete = OFF")
+
+    @contextmanager
     def _moving(self) -> Generator[None]:
         """Have the others ask SQLite, while the block runs and once after it."""
         if self._peer is None:
@@ -592,7 +716,7 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.fence()
 
-    def _tell(self, branches: Collection[BranchAt]) -> None:
+    def _tell(self, branches: Collection[BranchAt] | None) -> None:
         if self._peer is not None:
             self._peer.tell(branches)
 
@@ -630,55 +754,6 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def hold_directory(directory: Path) -> DirectoryLock:
-    """Make ``directory`` if it is not there, and hold it for those who will share it.
-
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
-
-    Raises:
-        StateDirectoryInUse: Another process holds it.
-        StorageFailed: It can't be made or locked.
-    """
-    changed = _make_directory(directory)
-    lock = DirectoryLock(directory)
-    try:
-        for above in changed:
-            _sync_directory(above)
-        sqlite_log.renew(directory / LOG_NAME)
-    except OSError as error:
-        lock.close()
-        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
-    return lock
-
-
-def _make_directory(directory: Path) -> list[Path]:
-    """Make a directory and those above it; return those that have a new name in them.
-
-    The directory itself is one of them: files will be made in it.
-
-    Raises:
-        StorageFailed: It can't be made.
-    """
-    above = [directory, *directory.absolute().parents]
-    changed = [directory, *(path.parent for path in above if not path.exists())]
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageFailed(
-            f"can't make state directory {directory}: {error.strerror}"
-        ) from None
-    return changed
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names of new files durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _names(prefix: str, after: str) -> tuple[str, list[str]]:

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["renew"]
+__all__ = ["NAME", "renew"]
+
+NAME: Final = "st8.db-wal"
+"""The file, in a state directory."""
 
 _CHUNK: Final = 1024 * 1024
 

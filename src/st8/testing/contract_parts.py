@@ -7,6 +7,7 @@ They are apart from :mod:`st8.testing.contract` only for its length.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from st8.core.errors import Forbidden
 from st8.core.ids import (
+    PREFIX_BYTES,
+    Author,
     BranchName,
     CheckpointName,
     IdempotencyKey,
@@ -30,15 +34,18 @@ from st8.testing.batches import (
     B,
     N,
     answer_of,
+    content_of,
     dump,
     empty_batch,
     epoch_of,
     full_batch,
     key_of,
     named,
+    next_batch,
     objects_of,
     put,
     record_of,
+    redaction_of,
     remember,
     set_branch,
     sweep_all,
@@ -48,9 +55,12 @@ from st8.testing.batches import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
-    from st8.core.ports import Answer, Store
+    from st8.core.ids import RevisionNumber
+    from st8.core.ports import Answer, CommitTimes, HeldObject, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["CollectionContract", "NamesContract"]
@@ -305,6 +315,74 @@ class CollectionContract(_OpensStores):
         assert [None] * 200 == left
         assert store.answer(A, IdempotencyKey("later0")) == answer_of(0, 200)
 
+    # --- redaction -----------------------------------------------------------
+
+    def test_a_redaction_takes_the_content_away(self, store: Store) -> None:
+        """What is redacted is gone, what is not is there, and the epoch is raised."""
+        put(store, b"secret", b"plain")
+        before = epoch_of(store)
+        wanted = [redaction_of(b"secret", A), redaction_of(b"secret", B)]
+        epoch = store.redact(lambda: wanted)
+
+        assert before + 1 == epoch == epoch_of(store)
+        digests = [digest_of(content) for content in (b"secret", b"plain")]
+        assert objects_of(b"plain") == store.objects(digests)
+        assert wanted == list(store.redactions())
+
+    def test_what_is_redacted_stays_as_it_was_said_first(self, store: Store) -> None:
+        """Redacting again adds new places, and changes none that is there."""
+        first = redaction_of(b"secret", A)
+        store.redact(lambda: [first])
+        other = redaction_of(b"secret", B)
+        store.redact(lambda: [first._replace(author=Author("another")), other])
+
+        assert [first, other] == list(store.redactions())
+
+    def test_a_batch_that_was_prepared_before_a_redaction_is_stale(
+        self, store: Store
+    ) -> None:
+        """So what was redacted does not come back by a write that did not know it."""
+        batch = full_batch(store)
+        store.redact(lambda: [redaction_of(b"secret", A)])
+        with pytest.raises(Stale):
+            store.commit(batch)
+
+        assert [] == list(store.namespaces("", "", 10))
+
+    def test_who_refuses_to_redact_changes_nothing(self, store: Store) -> None:
+        """What is raised while it is chosen is raised, and all is as it was."""
+        put(store, b"secret")
+        before = dump(store)
+
+        def choose() -> list[Redaction]:
+            raise Forbidden("no")
+
+        with pytest.raises(Forbidden):
+            store.redact(choose)
+
+        assert before == dump(store)
+        assert [] == list(store.redactions())
+        put(store, b"more")
+
+    def test_nobody_commits_while_it_is_chosen(self, store: Store) -> None:
+        """Whoever chooses sees all commits, and none comes before it is done."""
+        chosen: list[RevisionNumber] = []
+        store.commit(full_batch(store))
+        batch = next_batch(store)
+        with ThreadPoolExecutor(1) as pool:
+
+            def choose() -> list[Redaction]:
+                committing.append(pool.submit(store.commit, batch))
+                chosen.append(store.namespace(A).last_revision)
+                return [redaction_of(b"secret", A)]
+
+            committing: list[Future[CommitTimes]] = []
+            store.redact(choose)
+            with pytest.raises(Stale):
+                committing[0].result()
+
+        assert [2] == chosen
+
     # --- collection ----------------------------------------------------------
 
     def test_raising_the_epoch_removes_revisions(self, store: Store) -> None:
@@ -375,6 +453,44 @@ class CollectionContract(_OpensStores):
         assert 15 == sweep_all(store, kept, epoch, limit)
         assert kept == store.objects([digest_of(c) for c in contents])
         assert 0 == sweep_all(store, kept, epoch, limit)
+
+    @pytest.mark.parametrize("limit", [1, 3, 1_000])
+    @pytest.mark.parametrize("size_max", [0, 1, 1 << 20])
+    def test_every_object_is_held_once(
+        self, store: Store, limit: int, size_max: int
+    ) -> None:
+        """Page by page every object is there, by what it is found by, with its bytes.
+
+        Needed or not; the bytes only where they are asked for.
+        """
+        write(store)
+        contents = [content_of(A, 1), *(b"%d" % n * n for n in range(20))]
+        put(store, *contents)
+        expected = sorted((digest_of(c), c if size_max else None) for c in contents)
+        after = 0
+        found: list[HeldObject] = []
+        while page := store.held_objects(after, limit, size_max):
+            assert len(page) <= limit
+            assert 1 == len(page) or sum(held.size for held in page[:-1]) <= (
+                size_max or 1 << 30
+            )
+            found += page
+            after = page[-1].position
+
+        assert sorted(held.position for held in found) == [h.position for h in found]
+        short = {(h.begins, h.data) for h in found}
+        assert len(expected) == len(found) == len(short)
+        assert {(d[: len(found[0].begins)], c) for d, c in expected} == short
+        assert PREFIX_BYTES <= len(found[0].begins)
+
+    def test_a_whole_store_has_no_problems(self, store: Store) -> None:
+        """A store that nobody has damaged finds nothing wrong with itself."""
+        assert [] == list(store.check_itself().problems)
+        for namespace in (A, B):
+            write(store, namespace)
+        store.raise_epoch({A: [N(1)]}, epoch_of(store))
+
+        assert [] == list(store.check_itself().problems)
 
     def test_an_empty_store_is_swept(self, store: Store) -> None:
         """A sweep of nothing ends at once."""

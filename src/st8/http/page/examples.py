@@ -269,6 +269,22 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
         '{"namespace": "shop/prod", "keep": 100}',
         '{"pruned": 0, "objects_deleted": 0}',
     ),
+    "redact": Example(
+        "/v1/redact",
+        """{
+    "scope": {"namespace": "shop/prod"},
+    "key": "limits.json",
+    "revision": -1,
+    "reason": "an example"
+  }""",
+        """{
+  "digest": "ad57…",
+  "places": [
+    {"namespace": "shop/prod", "key": "limits.json"}
+  ],
+  "dry_run": false
+}""",
+    ),
     "version": Example(
         "/v1/version",
         answer='{"version": "…", "api": "v1", "store": "…"}',
