@@ -12,6 +12,7 @@ import errno
 import json
 import mmap
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+from contextlib import suppress
 from enum import IntEnum
 from http.client import HTTPConnection
 from importlib import import_module
@@ -62,6 +64,7 @@ PROGRAM: Final = (sys.executable, "-m", "st8.testing.armed")
 NAMES: Final = (*failpoints.NAMES, *DISK)
 _NUMBERS: Final = {name: number for number, name in enumerate(NAMES)}
 _ENTRY: Final = struct.Struct("<II")  # what is armed, how often it was come to
+_SPACE: Final = struct.Struct("<Q")
 _SLEEP_S: Final = 0.02
 _LOOK_S: Final = 0.002
 _PATIENCE_S: Final = 60.0
@@ -98,10 +101,22 @@ class Board:
 
     def __init__(self, path: Path) -> None:
         """Open the board in a file, which is made if it is not there."""
-        size = _ENTRY.size * len(NAMES)
+        self._space = _ENTRY.size * len(NAMES)
+        size = self._space + _SPACE.size
         with path.open("a+b") as file:
             file.truncate(size)
             self._memory = mmap.mmap(file.fileno(), size)
+
+    @property
+    def space(self) -> int | None:
+        """How many bytes more SQLite may write until the disk is full; None: any."""
+        found: int = _SPACE.unpack_from(self._memory, self._space)[0]
+        return found - 1 if found else None
+
+    @space.setter
+    def space(self, space: int | None) -> None:
+        value = 0 if space is None else space + 1
+        _SPACE.pack_into(self._memory, self._space, value)
 
     def action(self, name: str) -> Action:
         """Return what is armed at a place."""
@@ -145,9 +160,22 @@ class Board:
 class _Disk(FailingDisk):
     """The disk of an armed daemon: its calls are places too."""
 
-    def __init__(self, reached: Callable[[str], None]) -> None:
+    def __init__(self, board: Board, reached: Callable[[str], None]) -> None:
         super().__init__(default=True)
+        self._board = board
         self._reached = reached
+
+    def take_space(self, file: str, size: int) -> None:
+        """Take the space for a write, or say that there is none.
+
+        There always is for the file: SQLite lets a commit succeed whose checkpoint
+        does not, but apsw raises what the VFS has raised.
+        """
+        left = self._board.space
+        if left is not None and file != "db":
+            if left < size:
+                raise apsw.FullError("no space")
+            self._board.space = left - size
 
     def before(self, kind: str, file: str) -> None:
         """Be at the place before a write or a sync."""
@@ -163,8 +191,8 @@ class _Disk(FailingDisk):
             self._reached(f"disk.after_{place}_{kind}")
 
 
-def _arm(board: Board) -> None:
-    """Let this process do what the board says."""
+def _arm(board: Board, *, disk_too: bool) -> None:
+    """Let this process do what the board says, and its disk, too."""
 
     def reached(name: str) -> None:
         action = board.reach(name)
@@ -172,14 +200,14 @@ def _arm(board: Board) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         elif action in {Action.EIO, Action.ENOSPC}:
             raise _error(name, action)
-        elif action == Action.SHORT:
+        elif action == Action.SHORT and disk is not None:
             disk.shorten()
         elif action == Action.SLEEP:
             time.sleep(_SLEEP_S)
         elif action == Action.HOLD:
             board.wait(name, Action.HELD)
 
-    disk = _Disk(reached)
+    disk = _Disk(board, reached) if disk_too else None
     failpoints.arm(reached)
 
 
@@ -204,19 +232,19 @@ _WITHOUT_SQLITE: Final = {
 }
 
 
-def _become(arguments: Sequence[str], log: str, board: Board) -> int:
+def _become(command: dict[str, Any], board: Board) -> int:
     """Be st8d; return its exit code."""
     from st8 import daemon  # noqa: PLC0415 - it is there since the program began
     from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - see above
 
     null = os.open(os.devnull, os.O_RDWR)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    file = os.open(command["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number, handle in enumerate((null, null, file)):
         os.dup2(handle, number)
     defaults: dict[str, Any] = SqliteStore.__init__.__kwdefaults__ or {}
     defaults["checkpoint_pages"] = _PAGES
-    _arm(board)
-    return daemon.main(arguments)
+    _arm(board, disk_too=command["disk"])
+    return daemon.main(command["arguments"])
 
 
 def _serve(board: Board) -> None:
@@ -227,7 +255,12 @@ def _serve(board: Board) -> None:
     for line in sys.stdin:
         command = json.loads(line)
         answer: int | None
-        if "process" in command:
+        if "fill" in command:
+            answer = _fill(Path(command["fill"]), command["leave"])
+        elif "copy" in command:
+            shutil.copytree(command["copy"], command["to"], dirs_exist_ok=True)
+            answer = 0
+        elif "process" in command:
             answer = _exit_code(command["process"], wait=command["wait"])
             if answer is not None:
                 running.discard(command["process"])
@@ -236,7 +269,7 @@ def _serve(board: Board) -> None:
             if not answer:
                 code = 1
                 try:
-                    code = _become(command["arguments"], command["log"], board)
+                    code = _become(command, board)
                 except BaseException:  # noqa: BLE001 - it ends here
                     traceback.print_exc()
                 finally:
@@ -247,6 +280,19 @@ def _serve(board: Board) -> None:
         sys.stdout.flush()
     for process in running:
         os.kill(process, signal.SIGKILL)
+
+
+def _fill(folder: Path, leave: int | None) -> int:
+    """Fill the file system of a folder up to so many bytes; None: empty it again."""
+    ballast = folder / "ballast"
+    ballast.unlink(missing_ok=True)
+    while leave is not None:
+        found = os.statvfs(folder)
+        size = max(1, found.f_bavail * found.f_frsize - leave)
+        with suppress(OSError), ballast.open("wb") as file:  # what is left gets less
+            os.posix_fallocate(file.fileno(), 0, size)
+            break
+    return 0
 
 
 def _exit_code(process: int, *, wait: bool) -> int | None:
@@ -261,8 +307,14 @@ def _exit_code(process: int, *, wait: bool) -> int | None:
 class Armed:
     """Starts daemons that can be armed. A context manager; one thread."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = PROGRAM) -> None:
-        """Keep the board and the logs in ``folder``; run ``command`` to fork daemons."""
+    def __init__(
+        self, folder: Path, command: Sequence[str] = PROGRAM, *, disk: bool = True
+    ) -> None:
+        """Keep the board and the logs in ``folder``; run ``command`` to fork daemons.
+
+        Without ``disk`` SQLite uses the system's VFS, and the disk has no places.
+        """
+        self._disk = disk
         self.board = Board(folder / "board")
         self._folder = folder
         self._logs = 0
@@ -277,7 +329,9 @@ class Armed:
         """Start st8d with arguments, and do not wait for it."""
         self._logs += 1
         log = self._folder / f"log-{self._logs}"
-        process = self.ask({"arguments": arguments, "log": str(log)})
+        process = self.ask(
+            {"arguments": arguments, "log": str(log), "disk": self._disk}
+        )
         if process is None:
             raise RuntimeError("no daemon was forked")
         return ArmedDaemon(self, process, log)
