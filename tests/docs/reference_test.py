@@ -131,7 +131,10 @@ def test_route_names_its_errors(operation: Operation) -> None:
     writes = reads | set(_CODE.findall(_sentence(problem, "Every write ")))
     _, _, listed = ROUTES[_title(operation)].partition("Errors: ")
     said = set(_CODE.findall(listed))
-    if operation.path.startswith("/v1/") and operation.name not in {"version", "verify"}:
+    if operation.path.startswith("/v1/") and operation.name not in {
+        "version",
+        "verify",
+    }:
         said |= reads if operation.verb == "read" else writes
 
     assert {error.code for error in operation.errors} == said
