@@ -12,8 +12,9 @@ import pytest
 from st8.core.errors import OutcomeUnknown, StateDirectoryInUse, StoreFenced
 from st8.core.ids import BranchName
 from st8.core.ports import Stale
+from st8.store.directory import hold_directory
 from st8.store.peers import Peers
-from st8.store.sqlite import SqliteStore, hold_directory
+from st8.store.sqlite import SqliteStore
 from st8.testing.batches import (
     A,
     N,
@@ -294,3 +295,14 @@ def test_what_is_seen_in_a_commit_is_not_taken_for_what_comes_after(
         peer.end_moving()
 
     assert during != other.moves()
+
+
+def test_one_of_those_who_share_it_collects(shared: Shared) -> None:
+    """While one collects the other hears that it is not alone, and then that it is."""
+    one, other = shared.stores
+    with one.collecting() as alone, other.collecting() as refused:
+        assert (True, False) == (alone, refused)
+        with other.collecting() as again:
+            assert not again
+    with other.collecting() as alone:
+        assert alone

@@ -13,9 +13,11 @@ import pytest
 
 from st8.core.documents import Document
 from st8.core.errors import NewerFormat, St8Error, StorageFailed
+from st8.core.findings import Verified
 from st8.core.ids import BranchName, Key, Namespace, Scope
 from st8.engine.engine import Engine
 from st8.engine.requests import Apply
+from st8.engine.verify import verify
 from st8.store import schema
 from st8.store.open import open_store
 from st8.store.postgres import schema as postgres_schema
@@ -197,3 +199,41 @@ def test_a_daemon_of_an_older_version_lets_go(
         monkeypatch.setattr(postgres_schema, "FORMAT", number)
         with pytest.raises(NewerFormat):
             old.namespace(_MAIN.namespace)
+
+
+# --- read as it is ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", _FORMATS)
+def test_an_older_file_is_verified_as_it_is(tmp_path: Path, number: int) -> None:
+    """A file of an older format is whole, and stays byte for byte what it was."""
+    data = _database(number)
+    (tmp_path / FILE_NAME).write_bytes(data)
+    with closing(SqliteStore(tmp_path, read_only=True)) as store:
+        *_, done = verify(store, "HERE", full=True)
+
+    assert isinstance(done, Verified)
+    assert (0, "") == (done.findings, done.skipped)
+    assert done.revisions
+    assert data == (tmp_path / FILE_NAME).read_bytes()
+    # And when it has become one of this format.
+    with closing(SqliteStore(tmp_path)) as store:
+        assert done == list(verify(store, "HERE", full=True))[-1]
+
+
+@pytest.mark.parametrize("number", _FORMATS)
+def test_an_older_schema_is_verified_as_it_is(
+    postgres: PostgresServer, number: int
+) -> None:
+    """A store of an older format in PostgreSQL is whole, and stays what it was."""
+    url = _load(postgres, number)
+    with closing(open_store(url, read_only=True)) as store:
+        *_, done = verify(store, "HERE", full=True)
+
+    assert isinstance(done, Verified)
+    assert 0 == done.findings
+    assert done.revisions
+    with postgres.connect(url.rpartition("/")[2].partition("?")[0]) as connection:
+        assert [(number,)] == connection.execute(
+            "SELECT format FROM st8.store"
+        ).fetchall()

@@ -10,20 +10,26 @@ from st8.config.values import (
     parse_audit_log,
     parse_directory,
     parse_file,
+    parse_interval,
     parse_limit,
     parse_listen,
     parse_one_of,
     parse_place,
+    parse_retention,
     parse_store,
+    parse_switch,
     parse_token,
     parse_workers,
 )
 from st8.core.durations import parse_duration
+from st8.core.findings import parse_head
+from st8.core.ids import BranchName, Namespace
+from st8.core.rates import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MIGRATION", "SETTINGS", "Setting"]
+__all__ = ["MIGRATION", "SETTINGS", "VERIFICATION", "Setting"]
 
 
 class Setting(NamedTuple):
@@ -41,6 +47,7 @@ class Setting(NamedTuple):
         reloaded: SIGHUP brings a new value into force.
         needs: The setting without which this one would mean nothing.
         instead: The setting that takes the place of this one.
+        switch: It is a flag without a value.
     """
 
     name: str
@@ -54,6 +61,7 @@ class Setting(NamedTuple):
     reloaded: bool = False
     needs: str = ""
     instead: str = ""
+    switch: bool = False
 
     @property
     def variable(self) -> str:
@@ -199,6 +207,31 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         parse_duration,
     ),
     Setting(
+        "rate-limit",
+        "0",
+        "RATE",
+        "requests a second of each token, RATE or RATE:BURST; 0 is no limit",
+        parse_rate,
+        reloaded=True,
+    ),
+    Setting(
+        "gc-interval",
+        "0",
+        "AGE",
+        "how often garbage is collected, as 12h or 1d; 0 is never",
+        parse_interval,
+        reloaded=True,
+    ),
+    Setting(
+        "retention",
+        "*:keep=10",
+        "RULE",
+        "PATTERN:keep=N,younger-than=AGE or PATTERN:never",
+        parse_retention,
+        many=True,
+        reloaded=True,
+    ),
+    Setting(
         "log-format",
         "auto",
         "FORMAT",
@@ -219,3 +252,41 @@ MIGRATION: Final[tuple[Setting, ...]] = (
     Setting("migrate-to", "", "STORE", "the empty store to fill", parse_place),
 )
 """What st8d migrate alone is told; its flags are --from and --to."""
+
+VERIFICATION: Final[tuple[Setting, ...]] = (
+    Setting(
+        "full",
+        "",
+        "",
+        "read every object, and have the store check itself",
+        parse_switch,
+        switch=True,
+    ),
+    Setting("output", "text", "FORMAT", "text or json", parse_one_of("text", "json")),
+    Setting(
+        "heads",
+        "",
+        "",
+        "print the head of each branch too, with --output json",
+        parse_switch,
+        switch=True,
+    ),
+    Setting(
+        "expect-head",
+        "",
+        "NUMBER:DIGEST",
+        "a revision that must be in the branch's history; may be repeated",
+        parse_head,
+        many=True,
+    ),
+    Setting("namespace", "default", "NAME", "whose branch that is", Namespace),
+    Setting("branch", "main", "NAME", "which branch that is", BranchName),
+    Setting(
+        "expect-heads",
+        "",
+        "FILE",
+        "the output of an earlier verification with --heads, all of which must be there",
+        parse_file,
+    ),
+)
+"""What st8d verify alone is told, by flags; beside them it takes those of the store."""

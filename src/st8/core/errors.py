@@ -41,6 +41,7 @@
     │   └── IdempotencyMismatch
     ├── Unavailable             not now
     │   ├── Overloaded
+    │   ├── RateLimited           who asks has sent too many requests
     │   ├── ShuttingDown
     │   ├── Unreachable           (client) no connection
     │   ├── TimedOut              (client) no answer in time
@@ -108,6 +109,7 @@ __all__ = [
     "OutcomeUnknown",
     "Overloaded",
     "Overtaken",
+    "RateLimited",
     "Refused",
     "RequestTimeout",
     "RevisionCollected",
@@ -661,6 +663,26 @@ class Overloaded(Unavailable):
     title = "Overloaded"
 
 
+class RateLimited(Unavailable):
+    """Whoever asks has sent too many requests; this one was not begun."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    http_status = 429
+    name: str
+    retry_after: int
+
+    def __init__(self, name: str, per_s: float, retry_after: int) -> None:
+        """Say how many are allowed, and in how many seconds one will be."""
+        who = repr(name) if name else "this address"
+        super().__init__(
+            f"{who} has sent more than the {per_s:g} requests a second that it may; "
+            f"this one was not begun. Try again in {retry_after} s",
+            name=name,
+            retry_after=retry_after,
+        )
+
+
 class ShuttingDown(Unavailable):
     """The daemon is stopping; this request was not begun."""
 
@@ -782,6 +804,7 @@ BY_STATUS.update(
         413: LimitExceeded,
         415: UnsupportedMedia,
         422: InvalidInput,
+        429: RateLimited,
         503: Unavailable,
         507: StorageFull,
     }

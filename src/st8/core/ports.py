@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from st8.core.errors import Corrupt
 from st8.core.ids import (
     BranchName,
     CheckpointName,
@@ -34,12 +35,18 @@ __all__ = [
     "BranchAt",
     "Clock",
     "CommitTimes",
+    "DamagedRow",
     "Heard",
+    "HeldObject",
     "NamespaceState",
     "Pointers",
+    "Raised",
     "Record",
+    "SelfCheck",
+    "Shrunk",
     "Stale",
     "Store",
+    "Swept",
 ]
 
 
@@ -109,6 +116,50 @@ Heard = Callable[[Collection[BranchAt] | None], None]
 """Is told which branches others have moved; None is that any may have moved."""
 
 
+class DamagedRow(Corrupt):
+    """A row that does not match its seal.
+
+    Attributes:
+        names: What tells the row from others of its list, as it stands there: the
+            name, or the namespace and key of an answer. Empty where that can't be
+            read. No part of what clients are told.
+    """
+
+    def __init__(self, owner: str, names: tuple[str, ...]) -> None:
+        """Name the namespace, and the row in it."""
+        super().__init__(f"a row of the store, of {owner!r}, does not match its seal")
+        self.names = names
+
+
+class HeldObject(NamedTuple):
+    """A row of a store's objects, as a verification wants it.
+
+    Attributes:
+        position: Where it stands; ascending, never reused while the store is open.
+        begins: What it is found by: its digest, or the first eight bytes of that.
+        size: How many bytes it takes, packed.
+        data: Its bytes, compared with nothing; None where they were not asked for,
+            or can't be unpacked.
+    """
+
+    position: int
+    begins: bytes
+    size: int
+    data: bytes | None
+
+
+class SelfCheck(NamedTuple):
+    """What a store finds wrong with itself, below what its methods show.
+
+    Attributes:
+        problems: A sentence for each.
+        skipped: Why a part was not looked at; empty where all was.
+    """
+
+    problems: Sequence[str]
+    skipped: str = ""
+
+
 class Stale(Exception):
     """What a batch was prepared from is no longer so; nothing was written."""
 
@@ -173,6 +224,46 @@ class CommitTimes(NamedTuple):
     write_s: float
     sync_s: float
     moves: int | None = None
+
+
+class Raised(NamedTuple):
+    """A collection epoch that was counted up.
+
+    Attributes:
+        epoch: The new one.
+        revisions: How many were deleted.
+    """
+
+    epoch: int
+    revisions: int
+
+
+class Swept(NamedTuple):
+    """A piece of a sweep.
+
+    Attributes:
+        position: Where to go on; 0 at the end.
+        objects: How many were deleted.
+        size: About how many bytes they had, as they were stored.
+        held_s: How long commits were held up by it, at most.
+    """
+
+    position: int
+    objects: int
+    size: int
+    held_s: float = 0.0
+
+
+class Shrunk(NamedTuple):
+    """Space that was given back to the file system.
+
+    Attributes:
+        size: In bytes; 0 when there is no more.
+        held_s: How long commits were held up by it, at most.
+    """
+
+    size: int
+    held_s: float = 0.0
 
 
 class Store(Protocol):
@@ -240,7 +331,14 @@ class Store(Protocol):
     def namespaces(
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
-        """Return namespaces in byte order of their names, ``after`` excluded."""
+        """Return namespaces in byte order of their names, ``after`` excluded.
+
+        Those with a revision. Every row on the way is compared with its seal, here as
+        in all that follows.
+
+        Raises:
+            DamagedRow: One does not match.
+        """
         ...
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
@@ -303,12 +401,21 @@ class Store(Protocol):
         """Return the numbers of stored revisions above ``after``, ascending."""
         ...
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """Return a block for a collection, which hears whether it is the only one.
+
+        Of all who share the store: true is given to one at a time, and to the next
+        one when the block ends or its process does. Never waits.
+        """
+        ...
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """Atomically count up the collection epoch and delete revisions.
 
-        Returns the new epoch. Objects put from then on bear it.
+        A revision that a branch or a checkpoint names stays, also one that was named
+        only just now. Objects put from then on bear the new epoch.
 
         Raises:
             Stale: The epoch is not ``expected``.
@@ -336,15 +443,43 @@ class Store(Protocol):
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """Delete objects that are not marked and were stamped before ``epoch``.
 
         ``marked`` holds the prefixes of digests; see
         :func:`~st8.core.ids.digest_prefix`.
 
-        Looks at up to ``limit`` objects that follow position ``after`` (0 at the
-        beginning), in one short transaction. Returns the position to go on from,
-        0 at the end, and how many were deleted.
+        Looks at some objects that follow position ``after`` (0 at the beginning), and
+        deletes ``limit`` of them at most, in one short transaction.
+        """
+        ...
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """Tell what :meth:`sweep` would delete, whatever its stamp; deletes nothing."""
+        ...
+
+    def shrink(self, limit: int) -> Shrunk:
+        """Give space that is free back to the file system, a piece of it.
+
+        Up to ``limit`` pages of the store's, in one short transaction; always none
+        where it is not the store that sees to that.
+        """
+        ...
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """Return up to ``limit`` objects that follow position ``after``, 0 at first.
+
+        It may stop after the one with which the sizes pass ``size_max``; with 0 the
+        bytes are left out. One that can't be read does not hide those behind it.
+        """
+        ...
+
+    def check_itself(self) -> SelfCheck:
+        """Return what is wrong below what the other methods show: files, indexes.
+
+        And rows that no list shows. May take long; reads and writes go on.
         """
         ...
 

@@ -109,7 +109,7 @@ def epoch_raiser(store: Store, refs: Refs, committer: Committer) -> RaiseEpoch:
 
         def work() -> None:
             nonlocal raised
-            raised = store.raise_epoch(removed, expected)
+            raised = store.raise_epoch(removed, expected).epoch
             for namespace, numbers in (removed or {MARKS: ()}).items():
                 refs.forget_revisions(namespace, numbers, raised)
 

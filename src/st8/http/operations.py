@@ -315,8 +315,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=handlers.collect,
         summary="Collect garbage",
         description="Removes revisions that are neither among the newest `keep` of a "
-        "branch nor named by a branch or a checkpoint, and what only they used. Reads "
-        "and writes go on meanwhile.",
+        "branch, nor young, nor named by a branch or a checkpoint, and what only they "
+        "used. Reads and writes go on meanwhile. A dry run changes nothing, and tells "
+        "what goes and what stays and why.",
         body=wire.CollectBody,
         answer=shapes.Collected,
         errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),
@@ -383,6 +384,22 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             errors.ContentInUse,
             errors.Unavailable,
         ),
+    ),
+    Operation(
+        name="verify",
+        method="POST",
+        path="/v1/verify",
+        verb="admin",
+        handler=handlers.verify,
+        summary="Read the whole store and tell what is damaged",
+        description="JSON lines, sent as it goes on: `finding` for what is damaged, `head` "
+        "for a branch if `heads` is set, `progress` some times a second, and last a "
+        "`summary`, or `failed` with a problem. Reads and writes go on meanwhile. Without "
+        "`full`, all revisions, branches, checkpoints and trees are read, and contents "
+        "need only be there. One verification at a time.",
+        body=wire.VerifyBody,
+        answer="application/x-ndjson",
+        errors=(*_READ, errors.Conflict),
     ),
     Operation(
         name="version",

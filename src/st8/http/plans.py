@@ -17,6 +17,7 @@ from st8.engine.requests import NOW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.findings import Head
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
     from st8.engine.backup import Base
     from st8.engine.history import LogFilter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Side,
         Sight,
     )
+    from st8.engine.retention import Retention
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
@@ -52,6 +54,7 @@ __all__ = [
     "RestoreBackupPlan",
     "Selection",
     "StatePlan",
+    "VerifyPlan",
     "WatchPlan",
     "WritePlan",
     "page_size",
@@ -242,11 +245,19 @@ class RefPlan(NamedTuple):
 
 
 class CollectPlan(NamedTuple):
-    """A garbage collection."""
+    """A garbage collection, or the explanation of one.
+
+    Attributes:
+        reach: What it touches.
+        retention: What is kept instead of what st8d is set to; None: as that says.
+        namespace: The only one; None for all.
+        dry_run: Change nothing.
+    """
 
     reach: tuple[Reach, ...]
-    keep: int
+    retention: Retention | None
     namespace: Namespace | None
+    dry_run: bool = False
 
 
 class BackupPlan(NamedTuple):
@@ -275,6 +286,15 @@ class RedactPlan(NamedTuple):
     request: Redact
 
 
+class VerifyPlan(NamedTuple):
+    """A verification of the whole store; see :mod:`st8.engine.verify`."""
+
+    reach: tuple[Reach, ...]
+    full: bool
+    heads: bool
+    expected: tuple[Head, ...]
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -293,6 +313,7 @@ Plan = (
     | BackupPlan
     | RestoreBackupPlan
     | RedactPlan
+    | VerifyPlan
     | WatchPlan
     | NoPlan
 )

@@ -14,7 +14,9 @@ from msgspec import Meta, Struct, field
 
 from st8.core import limits
 from st8.core.documents import Document
+from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.findings import Head, parse_head
 from st8.core.ids import (
     DIGEST_BYTES,
     Author,
@@ -41,6 +43,7 @@ from st8.engine.requests import (
     Selector,
     Side,
 )
+from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.http.fields import (
     AfterField,
     AtField,
@@ -66,6 +69,7 @@ from st8.http.plans import (
     Reach,
     RedactPlan,
     RefPlan,
+    VerifyPlan,
     WritePlan,
     page_size,
 )
@@ -81,6 +85,7 @@ __all__ = [
     "DeleteCheckpointBody",
     "DiffBody",
     "DocumentBody",
+    "HeadBody",
     "NewestBody",
     "PutCheckpointBody",
     "RedactBody",
@@ -89,6 +94,7 @@ __all__ = [
     "ScopeBody",
     "ScopedBody",
     "SelectorBody",
+    "VerifyBody",
     "Wire",
     "namespace_of",
     "scope_of",
@@ -98,7 +104,6 @@ __all__ = [
 N = TypeVar("N", BranchName, CheckpointName)
 
 _SCOPES_REMEMBERED = 1_024
-COLLECT_KEEP_DEFAULT = 10
 
 
 class Wire(Struct, forbid_unknown_fields=True):
@@ -460,9 +465,22 @@ class CollectBody(Body):
         Annotated[
             int,
             Meta(
-                description="The newest revisions of each branch that stay; 10 when 0 "
-                "or not given.",
+                description="The newest revisions of each branch that stay. 0 or not "
+                "given, and no `younger_than` either: as st8d is set to. Else it "
+                "takes the place of that, 10 where it is not given, but for "
+                "namespaces of which nothing ever goes.",
                 extra_json_schema={"minimum": 0, "maximum": limits.GC_KEEP.maximum},
+            ),
+        ]
+        | None
+    ) = None
+    younger_than: (
+        Annotated[
+            str,
+            Meta(
+                description="Whatever is younger stays too: an age as `12h`, `30d` or "
+                "`2w`.",
+                examples=["30d"],
             ),
         ]
         | None
@@ -470,16 +488,33 @@ class CollectBody(Body):
     namespace: (
         Annotated[str, Meta(description="Only of this one; all when not given.")] | None
     ) = None
+    dry_run: (
+        Annotated[bool, Meta(description="Change nothing; tell what would go and why.")]
+        | None
+    ) = None
 
     def plan(self, _idempotency_key: str | None = None, /) -> CollectPlan:
         """Return what to do."""
         namespace = Namespace(self.namespace) if self.namespace else None
-        keep = self.keep or COLLECT_KEEP_DEFAULT
-        if keep < 0:
+        if self.keep is not None and self.keep < 0:
             raise InvalidValue("keep", "must not be negative")
-        if keep > limits.GC_KEEP.maximum:
-            raise LimitExceeded(limits.GC_KEEP, "keep", keep)
-        return CollectPlan((Reach(namespace),), keep, namespace)
+        retention = None
+        if self.keep or self.younger_than:
+            retention = Retention(
+                self.keep or KEEP_DEFAULT, _age("younger_than", self.younger_than)
+            )
+            retention.check()
+        return CollectPlan(
+            (Reach(namespace),), retention, namespace, dry_run=bool(self.dry_run)
+        )
+
+
+def _age(field: str, text: str | None) -> float:
+    """Return the seconds of an age that may not be given."""
+    try:
+        return parse_age(text) if text else 0.0
+    except ValueError as error:
+        raise InvalidValue(field, str(error)) from None
 
 
 class NewestBody(Wire):
@@ -597,3 +632,44 @@ def _required(kind: type[N], name: str) -> N:
     if not name.strip():
         raise InvalidValue("name", "is required")
     return kind(name)
+
+
+class HeadBody(Wire, kw_only=True):
+    """A revision that was a branch's head once, as somebody noted elsewhere."""
+
+    namespace: NamespaceField | None = None
+    branch: BranchField | None = None
+    revision: Annotated[int, Meta(description="Its number.")]
+    digest: Annotated[str, Meta(description="Its digest, 64 hexadecimal digits.")]
+
+    def head(self) -> Head:
+        """Return the engine's word for it."""
+        scope = scope_of(self.namespace, self.branch)
+        return Head(*scope, *parse_head(f"{self.revision}:{self.digest}"))
+
+
+class VerifyBody(Body):
+    """How much of the store is verified, and what is expected of it."""
+
+    full: (
+        Annotated[
+            bool,
+            Meta(description="Read every object, and have the store check itself."),
+        ]
+        | None
+    ) = None
+    heads: (
+        Annotated[bool, Meta(description="Tell the head of every branch too.")] | None
+    ) = None
+    expect: (
+        Annotated[
+            list[HeadBody],
+            Meta(description="Revisions that have to be in the branches' histories."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> VerifyPlan:
+        """Return what to do."""
+        expected = tuple(one.head() for one in self.expect or ())
+        return VerifyPlan((Reach(),), bool(self.full), bool(self.heads), expected)

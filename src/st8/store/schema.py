@@ -13,7 +13,7 @@ from st8.core.errors import NewerFormat, StorageFailed
 if TYPE_CHECKING:
     from st8.store.sql import Connection
 
-__all__ = ["FORMAT", "PAGE_BYTES", "check", "prepare"]
+__all__ = ["FORMAT", "FORMAT_OF_REDACTIONS", "PAGE_BYTES", "check", "prepare"]
 
 APPLICATION_ID: Final = 0x53543864
 """``ST8d`` in ASCII."""
@@ -104,6 +104,9 @@ _STEPS: Final = (
 FORMAT: Final = len(_STEPS)
 """The format that this version writes."""
 
+FORMAT_OF_REDACTIONS: Final = 2
+"""The first one that has redactions; a store of an older one has none."""
+
 
 def check(connection: Connection) -> None:
     """Return if the file is ours, or empty; reads only.
@@ -125,16 +128,19 @@ def check(connection: Connection) -> None:
         )
 
 
-def prepare(writer: Connection) -> None:
-    """Make the tables that an empty or older file lacks, all of them or none."""
+def prepare(writer: Connection, wanted: int = FORMAT) -> None:
+    """Make the tables that an empty or older file lacks, all of them or none.
+
+    They are those of the format ``wanted``.
+    """
     if _is_empty(writer):
         writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     writer.execute("PRAGMA journal_mode = WAL")
     found = _number(writer, "PRAGMA user_version")
-    if found < FORMAT:
-        steps = "".join(_STEPS[found:])
-        writer.execute(f"BEGIN IMMEDIATE;{steps}PRAGMA user_version = {FORMAT};COMMIT")
+    if found < wanted:
+        steps = "".join(_STEPS[found:wanted])
+        writer.execute(f"BEGIN IMMEDIATE;{steps}PRAGMA user_version = {wanted};COMMIT")
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import apsw
 
@@ -29,36 +29,25 @@ from st8.core.errors import (
     StorageFull,
     StoreFenced,
 )
-from st8.core.ids import (
-    BranchName,
-    CheckpointName,
-    Digest,
-    IdempotencyKey,
-    Namespace,
-    RevisionNumber,
-    digest_of,
-    digest_prefix,
-)
 from st8.core.ports import (
-    Answer,
-    AnswerAt,
     Batch,
     CommitTimes,
-    NamespaceState,
-    Pointers,
+    Raised,
+    SelfCheck,
+    Shrunk,
+    Swept,
 )
-from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema
-from st8.store.codec import pack, unpack
-from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, redaction_of, unsealed
+from st8.store import schema, sqlite_check, sqlite_collect
+from st8.store.codec import pack
+from st8.store.directory import make_directory, sync_directory
+from st8.store.lock import Claim, DirectoryLock, Turns
 from st8.store.sqlite_batch import (
-    NAMESPACE,
     count_up_epoch,
-    integers,
     write_batch,
     write_redactions,
 )
+from st8.store.sqlite_reading import Reading
+from st8.store.sqlite_reads import SqliteReads
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -72,46 +61,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from st8.core.ids import Namespace, RevisionNumber
     from st8.core.ports import BranchAt, Heard
     from st8.core.redactions import Redaction
     from st8.store.peers import Peer
-    from st8.store.sql import Connection, Value
+    from st8.store.sql import Connection
 
-__all__ = ["SqliteStore", "hold_directory"]
+__all__ = ["SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
-_LAST_CHARACTER: Final = "\U0010ffff"
-_INTEGER_MAX: Final = 2**63 - 1
-_FIRST_SURROGATE: Final = 0xD800
-_LAST_SURROGATE: Final = 0xDFFF
-
-_ANSWERS: Final = (
-    "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
-    "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
-)
-
-_OF: Final = "n.last_revision > 0 AND (?1 IS NULL OR n.name = ?1)"
-_POINTERS: Final = (
-    f"""
-SELECT n.name, n.last_revision, n.seal FROM namespaces n WHERE {_OF} ORDER BY n.name""",
-    f"""
-SELECT n.name, b.name, b.base, b.since, b.head, b.head_digest, b.seal
-FROM namespaces n CROSS JOIN branches b ON b.namespace = n.id
-WHERE {_OF} ORDER BY n.name, b.name""",
-    f"""
-SELECT n.name, c.name, c.revision, c.digest, c.branch, c.description, c.author,
-  c.time_ns, c.seal
-FROM namespaces n CROSS JOIN checkpoints c ON c.namespace = n.id
-WHERE {_OF} ORDER BY n.name, c.name""",
-)
 
 
 @final
-class SqliteStore:
+class SqliteStore(SqliteReads):
     """A store in one file, held by one process or shared by several."""
 
     def __init__(
@@ -119,6 +85,7 @@ class SqliteStore:
         directory: Path,
         *,
         make: bool = True,
+        read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
     ) -> None:
@@ -127,9 +94,11 @@ class SqliteStore:
         Args:
             directory: The state directory.
             make: Make them; if false, they must be there.
+            read_only: Change no byte of either; every commit is refused. They must be
+                there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
-                the directory for all of them (:func:`hold_directory`). None: it is
+                the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
 
         Raises:
@@ -145,23 +114,36 @@ class SqliteStore:
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
+        self._format = schema.FORMAT
         self._closed = False
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
-        if not make and not self._path.exists():
+        self._mover: Connection | None = None
+        self._mover_lock = threading.Lock()
+        if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
-        changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._reading_only = Reading(directory, self._path) if read_only else None
+        changed = [] if read_only else make_directory(directory)
+        self._lock: DirectoryLock | Turns | Reading
+        if self._reading_only is not None:
+            self._lock = self._reading_only
+            self._fenced = "it was opened for reading only"
+        else:
+            self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
-            self._lock if isinstance(self._lock, Turns) else threading.Lock()
+            self._lock if isinstance(self._lock, Turns) else threading.RLock()
         )
         try:
             # In turns: one of those who open it at once makes the tables.
             with self.turn():
                 self._writer = self._open_writer(changed)
             if peer is not None:
-                self._counter = self._open_counter()
+                try:
+                    self._counter = self._open_side(apsw.SQLITE_OPEN_READONLY)
+                except BaseException:
+                    self._writer.close()
+                    raise
         except BaseException:
             self._lock.close()
             raise
@@ -200,195 +182,6 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.hear(heard)
 
-    # --- reads ---------------------------------------------------------------
-
-    def objects(
-        self, digests: Sequence[Digest], size_max: int | None = None
-    ) -> dict[Digest, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        if not digests:
-            return {}
-        wanted = {digest_prefix(digest): digest for digest in digests}
-        rows: list[tuple[int, bytes]] = []
-        with self._reading() as connection:
-            size = 0
-            for prefix, packed in connection.execute(
-                "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
-                "ON prefix = value",
-                (integers(wanted),),
-            ):
-                data = unpack(packed)
-                rows.append((prefix, data))
-                size += len(data)
-                if size_max is not None and size > size_max:
-                    break
-        found = {wanted.get(prefix, b""): data for prefix, data in rows}
-        if b"" not in found and len(found) == len(rows) and len(wanted) == len(digests):
-            return cast("dict[Digest, bytes]", found)
-        # Two objects share their first eight bytes, or an index is damaged: only the
-        # whole digest can tell.
-        by_digest = {digest_of(data): data for _, data in rows}
-        return {digest: by_digest[digest] for digest in digests if digest in by_digest}
-
-    def namespace(self, name: Namespace) -> NamespaceState:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            "SELECT epoch, last_revision, seal FROM collection "
-            "LEFT JOIN namespaces ON name = ?",
-            name,
-        )
-        if not rows or type(rows[0][0]) is not int:
-            raise Corrupt("the store has no collection epoch")
-        epoch, *row = rows[0]
-        last = 0 if row == [None, None] else unsealed(row, name, int)[0]
-        return NamespaceState(RevisionNumber(last), epoch)
-
-    def namespaces(
-        self, prefix: str, after: str, limit: int
-    ) -> Sequence[NamespaceInfo]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, last_revision, seal FROM namespaces "
-            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
-            *values,
-            limit,
-        )
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
-
-    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        return None if row is None else Branch(*unsealed(row, namespace, *BRANCH))
-
-    def branches(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Branch]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND {where} ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Branch(*unsealed(row, namespace, *BRANCH)) for row in rows]
-
-    def checkpoint(
-        self, namespace: Namespace, name: CheckpointName
-    ) -> Checkpoint | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        if row is None:
-            return None
-        return Checkpoint(*unsealed(row, namespace, *CHECKPOINT))
-
-    def checkpoints(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Checkpoint]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND {where} "
-            "ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Checkpoint(*unsealed(row, namespace, *CHECKPOINT)) for row in rows]
-
-    def revisions(
-        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
-    ) -> Mapping[RevisionNumber, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        found: dict[RevisionNumber, bytes] = {}
-        with self._reading() as connection:
-            for number in numbers:
-                if not 0 < number <= _INTEGER_MAX:
-                    continue
-                for row in connection.execute(
-                    "SELECT number, data, seal FROM revisions "
-                    f"WHERE namespace = {NAMESPACE} AND number = ?",
-                    (namespace, number),
-                ):
-                    found[number] = unsealed(row, namespace, int, bytes)[1]
-        return found
-
-    def numbers(
-        self, namespace: Namespace, after: RevisionNumber, limit: int
-    ) -> Sequence[RevisionNumber]:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            f"SELECT number FROM revisions WHERE namespace = {NAMESPACE} "
-            "AND number > ? ORDER BY number LIMIT ?",
-            namespace,
-            after,
-            limit,
-        )
-        return [RevisionNumber(row[0]) for row in rows]
-
-    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT key, request, revision, noop, expires_ns, seal FROM answers "
-            f"WHERE namespace = {NAMESPACE} AND key = ?",
-            namespace,
-            key,
-        )
-        if row is None:
-            return None
-        return answer_at((namespace, *row))[1]
-
-    def answers(
-        self, after: tuple[str, str], limit: int
-    ) -> Sequence[tuple[AnswerAt, Answer]]:
-        """See :class:`~st8.core.ports.Store`."""
-        # Two statements, each of which walks an index from where it begins.
-        rows = self._rows(
-            f"{_ANSWERS} WHERE n.name = ? AND a.key > ? ORDER BY a.key LIMIT ?",
-            *after,
-            limit,
-        )
-        if len(rows) < limit:
-            rows += self._rows(
-                f"{_ANSWERS} WHERE n.name > ? ORDER BY n.name, a.key LIMIT ?",
-                after[0],
-                limit - len(rows),
-            )
-        return [answer_at(row) for row in rows]
-
-    def pointers(self, namespace: Namespace | None) -> Pointers:
-        """See :class:`~st8.core.ports.Store`."""
-        with self._reading() as connection:
-            connection.execute("BEGIN")
-            try:
-                infos, branches, checkpoints = (
-                    connection.execute(sql, (namespace,)).fetchall()
-                    for sql in _POINTERS
-                )
-            finally:
-                connection.execute("ROLLBACK")
-        return Pointers(
-            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
-            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
-            [
-                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
-                for of, *row in checkpoints
-            ],
-        )
-
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -404,27 +197,24 @@ class SqliteStore:
         self._tell(batch.branches)
         return CommitTimes(written - begun, synced - written, moves)
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._peer is None:
+            return nullcontext(enter_result=True)
+        return Claim(self._path.parent)
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             epoch = count_up_epoch(writer, expected)
-            for namespace, numbers in removed.items():
-                writer.executemany(
-                    f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
-                    "AND number = ?",
-                    [(namespace, number) for number in numbers],
-                )
-        return epoch
-
-    def redactions(self) -> Sequence[Redaction]:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            "SELECT digest, namespace, key, author, reason, time_ns, seal "
-            "FROM redactions ORDER BY digest, namespace, key"
-        )
-        return [redaction_of(row) for row in rows]
+            deleted = sum(
+                sqlite_collect.delete_revisions(writer, namespace, numbers)
+                for namespace, numbers in removed.items()
+                if numbers
+            )
+        return Raised(epoch, deleted)
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
         """See :class:`~st8.core.ports.Store`.
@@ -443,38 +233,102 @@ class SqliteStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is to be deleted is chosen before the transaction, which looks again at
+        the stamps only.
+        """
+        self._check_fence()
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit, epoch)
+        if not dead.rows:
+            return Swept(dead.position, 0, 0)
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                sqlite_collect.delete_objects(writer, dead.rows, epoch)
+                deleted = writer.changes()
+            held_s = time.perf_counter() - begun
+        self._move_log()
+        # What was stamped in between stays, and its bytes are counted as of the rest.
+        size = dead.size * deleted // len(dead.rows)
+        return Swept(dead.position, deleted, size, held_s)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
-        with self._writing() as writer:
-            rows = writer.execute(
-                "SELECT id, prefix, epoch FROM objects WHERE id > ? "
-                "ORDER BY id LIMIT ?",
-                (after, limit),
-            ).fetchall()
-            if any(type(value) is not int for _, *row in rows for value in row):
-                raise Corrupt("an object's row in the store has no number or epoch")
-            dead = [
-                (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
-            ]
-            writer.executemany("DELETE FROM objects WHERE id = ?", dead)
-        return (rows[-1][0] if len(rows) == limit else 0), len(dead)
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit)
+        return Swept(dead.position, len(dead.rows), dead.size)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: of the file, and in the end of its log."""
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                size = sqlite_collect.vacuum(writer, limit)
+            held_s = time.perf_counter() - begun
+        self._move_log(truncate=not size)
+        return Shrunk(size, held_s)
+
+    def _move_log(self, *, truncate: bool = False) -> None:
+        """Move the log to the file once it has grown, so that no commit has to.
+
+        Nearly all of it beside the commits, and only what came meanwhile between two
+        of them. ``truncate`` also cuts the log off.
+
+        Raises:
+            StorageFailed: It can't be synced, and the store is fenced.
+        """
+        with self._mover_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
+            if self._mover is None:
+                self._mover = self._open_side(apsw.SQLITE_OPEN_READWRITE)
+            try:
+                if not truncate and not sqlite_collect.log_has_grown(self._mover):
+                    return
+                sqlite_collect.move_log(self._mover)
+                with self._write_lock:
+                    sqlite_collect.move_log(self._mover, truncate=truncate)
+            except apsw.FullError:
+                return  # it stays in the log until there is room
+            except apsw.Error as error:
+                self._fence(f"moving the log to {self._path} failed: {error}")
+                raise StorageFailed(
+                    f"can't write {self._path}: {error}; what is acknowledged is in "
+                    "its log, and writes are refused until st8d is restarted"
+                ) from None
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return SelfCheck(sqlite_check.problems(connection))
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        self._check_fence()
+        if self._reading_only is not None:
+            self._reading_only.check()
+        else:
+            self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         if self._peer is not None:
             self._peer.close()
-        with self._write_lock, self._readers_lock, self._counter_lock:
+        with (
+            self._mover_lock,
+            self._write_lock,
+            self._readers_lock,
+            self._counter_lock,
+        ):
             if self._closed:
                 return
             self._closed = True
-            counter = [] if self._counter is None else [self._counter]
+            side = [one for one in (self._counter, self._mover) if one is not None]
             # Those that are in use are closed when they are given back.
-            for connection in (*self._idle_readers, *counter, self._writer):
+            for connection in (*self._idle_readers, *side, self._writer):
                 # What it tidies up in the end may fail: all that was committed is
                 # in the log, and the next start does the rest.
                 with suppress(apsw.Error):
@@ -484,8 +338,13 @@ class SqliteStore:
     # --- connections ---------------------------------------------------------
 
     def _open_writer(self, changed: Sequence[Path]) -> Connection:
-        """Open the file for writing; it and ``changed`` directories are durable."""
+        """Open the file for writing; it and ``changed`` directories are durable.
+
+        Where it is only read, what is returned can only read.
+        """
         try:
+            if self._reading_only is not None:
+                return self._open_reader()
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
@@ -496,22 +355,39 @@ class SqliteStore:
                 writer.close()
                 raise
             for directory in changed:
-                _sync_directory(directory)
+                sync_directory(directory)
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
 
-    def _open_counter(self) -> Connection:
-        """Open the connection that :meth:`moves` asks; it never waits for a lock."""
+    def _open_reader(self) -> Connection:
+        """Open the file, which has to be ours, for reading."""
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
         try:
-            counter = self._connect(apsw.SQLITE_OPEN_READONLY)
-            counter.execute("PRAGMA busy_timeout = 0")
+            schema.check(reader)
+            tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            ((self._format,),) = reader.execute("PRAGMA user_version").fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if not tables:
+            reader.close()
+            raise StorageFailed(f"there is no store in {self._path.parent}")
+        return reader
+
+    def _open_side(self, flags: int) -> Connection:
+        """Open a connection beside the writer's, which never waits for a lock.
+
+        One is what :meth:`moves` asks, the other moves the log to the file.
+        """
+        try:
+            connection = self._connect(flags)
+            connection.execute("PRAGMA busy_timeout = 0")
         except apsw.Error as error:
-            self._writer.close()
             raise StorageFailed(f"can't open {self._path}: {error}") from None
-        return counter
+        return connection
 
     def _look(self) -> None:
         """Return if the file is ours; one that isn't is left byte for byte.
@@ -530,15 +406,21 @@ class SqliteStore:
             reader.close()
 
     def _connect(self, flags: int, path: str | None = None) -> Connection:
+        vfs = self._vfs
+        if self._reading_only is not None:
+            path, vfs = self._reading_only.path_and_vfs()
+            flags |= apsw.SQLITE_OPEN_URI
         connection = cast(
             "Connection",
             apsw.Connection(
                 path or os.fspath(self._path),
                 flags=flags,
-                vfs=self._vfs,
+                vfs=vfs,
                 statementcachesize=64,
             ),
         )
+        if self._reading_only is not None:
+            self._reading_only.prepare(connection)
         for pragma in (
             "busy_timeout = 5000",
             "synchronous = FULL",
@@ -559,7 +441,12 @@ class SqliteStore:
                 yield connection
             finally:
                 self._give_back(connection)
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+        except (
+            apsw.CorruptError,
+            apsw.NotADBError,
+            apsw.SQLError,  # what is asked is right, so the tables are not
+            UnicodeDecodeError,
+        ) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
@@ -578,14 +465,6 @@ class SqliteStore:
                 self._idle_readers.append(connection)
                 return
         connection.close()
-
-    def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def _row(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
-        rows = self._rows(sql, *values)
-        return rows[0] if rows else None
 
     @contextmanager
     def _writing(self) -> Generator[Connection]:
@@ -696,65 +575,3 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def hold_directory(directory: Path) -> DirectoryLock:
-    """Make ``directory`` if it is not there, and hold it for those who will share it.
-
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
-
-    Raises:
-        StateDirectoryInUse: Another process holds it.
-        StorageFailed: It can't be made or locked.
-    """
-    changed = _make_directory(directory)
-    lock = DirectoryLock(directory)
-    try:
-        for above in changed:
-            _sync_directory(above)
-    except OSError as error:
-        lock.close()
-        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
-    return lock
-
-
-def _make_directory(directory: Path) -> list[Path]:
-    """Make a directory and those above it; return those that have a new name in them.
-
-    The directory itself is one of them: files will be made in it.
-
-    Raises:
-        StorageFailed: It can't be made.
-    """
-    above = [directory, *directory.absolute().parents]
-    changed = [directory, *(path.parent for path in above if not path.exists())]
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageFailed(
-            f"can't make state directory {directory}: {error.strerror}"
-        ) from None
-    return changed
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names of new files durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _names(prefix: str, after: str) -> tuple[str, list[str]]:
-    """Return the condition, and its values, of a page of names."""
-    conditions, values = ["name >= ?", "name > ?"], [prefix, after]
-    # The first name after all that have the prefix: its last character counted up.
-    stem = prefix.rstrip(_LAST_CHARACTER)
-    if stem:
-        following = ord(stem[-1]) + 1
-        if following == _FIRST_SURROGATE:
-            following = _LAST_SURROGATE + 1
-        conditions.append("name < ?")
-        values.append(stem[:-1] + chr(following))
-    return " AND ".join(conditions), values

@@ -316,7 +316,7 @@ class StoreContract(NamesContract, CollectionContract):
     def test_a_stale_batch_stamps_no_object(self, store: Store) -> None:
         """An object that only a refused batch put again is as old as before."""
         put(store, b"old")
-        epoch = store.raise_epoch({}, epoch_of(store))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
         batch = Batch(epoch, 0, objects_of(b"old"))
         batch.branches[A, MAIN] = (branch_at(7), branch_at(8))
         with pytest.raises(Stale):
@@ -431,7 +431,7 @@ class StoreContract(NamesContract, CollectionContract):
         """Objects that are put while another thread sweeps are there afterwards."""
         contents = [b"%d" % n for n in range(200)]
         put(store, *contents)
-        epoch = store.raise_epoch({}, epoch_of(store))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
 
         def sweep() -> None:
             sweep_all(store, [], epoch, 3)
@@ -470,6 +470,7 @@ class StoreContract(NamesContract, CollectionContract):
             lambda: store.pointers(None),
             lambda: store.raise_epoch({}, epoch),
             lambda: store.sweep(NO_MARKS, epoch, 0, 1),
+            lambda: store.weigh(NO_MARKS, 0, 1),
             store.ping,
         ]
         with ThreadPoolExecutor(1) as other:

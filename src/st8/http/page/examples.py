@@ -267,7 +267,7 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
     "gc": Example(
         "/v1/gc",
         '{"namespace": "shop/prod", "keep": 100}',
-        '{"pruned": 0, "objects_deleted": 0}',
+        '{"pruned": 0, "objects_deleted": 0, "bytes_freed": 0}',
     ),
     "backup": Example(
         "/v1/backup",
@@ -302,6 +302,12 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
   ],
   "dry_run": false
 }""",
+    ),
+    "verify": Example(
+        "/v1/verify",
+        '{"full": true}',
+        """{"type":"summary","findings":0,"namespaces":1,…}
+""",
     ),
     "version": Example(
         "/v1/version",

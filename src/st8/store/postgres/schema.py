@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from st8.store.postgres.address import Address
     from st8.store.postgres.connections import Session
 
-__all__ = ["FORMAT", "check_format", "lock_key", "prepare"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_OF_REDACTIONS",
+    "check_format",
+    "lock_key",
+    "prepare",
+]
 
 _LOCKS: Final = 0x53543864
 """``ST8d``: the first half of the keys of our advisory locks."""
@@ -115,6 +121,9 @@ _STEPS: Final = (_TABLES, _REDACTIONS)
 FORMAT: Final = len(_STEPS)
 """The format that this version writes."""
 
+FORMAT_OF_REDACTIONS: Final = 2
+"""The first one that has redactions; a store of an older one has none."""
+
 
 def check_format(found: int, address: Address) -> None:
     """Return if the store has the format that this version writes.
@@ -135,11 +144,14 @@ def lock_key(purpose: str, schema: str) -> int:
     return _LOCKS << 32 | zlib.crc32(f"{purpose} {schema}".encode())
 
 
-def prepare(session: Session, address: Address, *, make: bool = True) -> None:
+def prepare(
+    session: Session, address: Address, *, make: bool = True, read_only: bool = False
+) -> int:
     """Make the tables that are missing, all or none; of daemons that start, one does.
 
     A store of an older format becomes one of this version. Daemons of an older version
-    that still use it refuse to write from then on.
+    that still use it refuse to write from then on. With ``read_only`` it stays as it
+    is. Returns the format that it has.
 
     Raises:
         NewerFormat: A newer st8 has made them; nothing was changed.
@@ -148,8 +160,8 @@ def prepare(session: Session, address: Address, *, make: bool = True) -> None:
         psycopg.Error: It can't be done.
     """
     found = _format(session, address)
-    if found == FORMAT:
-        return
+    if found == FORMAT or (found and read_only):
+        return found
     if not found and not make:
         raise StorageFailed(
             f"{address.place} has no st8 store in schema {address.schema}; write "
@@ -166,6 +178,7 @@ def prepare(session: Session, address: Address, *, make: bool = True) -> None:
         key = lock_key("schema", address.schema)
         session.rows(b"SELECT pg_advisory_xact_lock($1::bigint)", (key,))
         _make(session, address, _format(session, address))
+    return FORMAT
 
 
 def _format(session: Session, address: Address) -> int:

@@ -9,7 +9,7 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
@@ -32,23 +32,36 @@ from st8.core.ports import (
     AnswerAt,
     Batch,
     CommitTimes,
+    HeldObject,
     NamespaceState,
     Pointers,
+    Raised,
+    SelfCheck,
+    Shrunk,
     Stale,
+    Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store.codec import pack, unpack
-from st8.store.postgres import failures, schema
+from st8.store.codec import pack, unpack, unpacked
+from st8.store.postgres import check, failures, schema
 from st8.store.postgres.address import read_address
 from st8.store.postgres.announcements import Announcements
 from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
 from st8.store.postgres.values import Bigints, Binaries, Texts
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, redaction_of, seal, unsealed
+from st8.store.rows import (
+    BRANCH,
+    CHECKPOINT,
+    answer_at,
+    namespace_at,
+    redaction_of,
+    seal,
+    unsealed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
@@ -76,8 +89,7 @@ _NAMESPACE: Final = (
 )
 _NAMESPACES: Final = (
     b"SELECT name, last_revision, seal FROM namespaces WHERE name >= $1::text "
-    b"AND name < $2::text AND name > $3::text AND last_revision > 0 "
-    b"ORDER BY name LIMIT $4::bigint"
+    b"AND name < $2::text AND name > $3::text ORDER BY name LIMIT $4::bigint"
 )
 _BRANCH: Final = (
     b"SELECT name, base, since, head, head_digest, seal FROM branches "
@@ -135,7 +147,8 @@ WHERE r.namespace = g.namespace AND r.number = g.number
 AND NOT EXISTS (SELECT FROM branches b
   WHERE b.namespace = r.namespace AND r.number IN (b.base, b.head))
 AND NOT EXISTS (SELECT FROM checkpoints c
-  WHERE c.namespace = r.namespace AND c.revision = r.number)"""
+  WHERE c.namespace = r.namespace AND c.revision = r.number)
+RETURNING 1"""
 _REDACTIONS: Final = (
     b"SELECT digest, namespace, key, author, reason, time_ns, seal FROM redactions "
     b"ORDER BY digest, namespace, key"
@@ -146,15 +159,29 @@ INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal)
 SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[],
   $6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING"""
 _REDACTED_OBJECTS: Final = b"DELETE FROM objects WHERE digest = ANY ($1::bytea[])"
+_CLAIMED: Final = b"SELECT pg_try_advisory_lock($1::bigint)"
+_LET_GO: Final = b"SELECT pg_advisory_unlock($1::bigint)"
+_LOOKED_AT: Final = 4
+"""A sweep looks at so many objects for each that it may delete."""
 _SWEPT: Final = (
-    b"SELECT id, epoch, digest FROM objects WHERE id > $1::bigint "
+    b"SELECT id, epoch, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
 )
 _DELETED: Final = b"""
 DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
   FOR UPDATE SKIP LOCKED)
-RETURNING id"""
+RETURNING octet_length(data)"""
+_HELD: Final = (
+    b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
+    b"ORDER BY id LIMIT $2::bigint"
+)
+_HELD_DATA: Final = b"""
+SELECT id, digest, size, data FROM (
+  SELECT id, digest, data, size, sum(size) OVER (ORDER BY id) - size AS before FROM (
+    SELECT id, digest, data, octet_length(data)::bigint AS size FROM objects
+    WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint) AS found) AS summed
+WHERE before <= $3::bigint ORDER BY id"""
 _MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
 _WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
 _FSYNC: Final = b"SELECT current_setting('fsync')"
@@ -166,13 +193,15 @@ class PostgresStore:
 
     exclusive: bool = False
 
-    def __init__(self, url: str, *, make: bool = True) -> None:
+    def __init__(self, url: str, *, make: bool = True, read_only: bool = False) -> None:
         """Open the store at ``url``, making its tables if they are not there.
 
         Args:
             url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
                 that libpq knows, and with ``schema`` if it shall not be ``st8``.
             make: Make them; if false, they must be there.
+            read_only: Have the server refuse all that would change something. A store
+                of an older format is read as it is.
 
         Raises:
             InvalidValue: The URL can't be read.
@@ -180,12 +209,18 @@ class PostgresStore:
             StorageFailed: The server can't be reached, or can't have the tables.
         """
         self._address = read_address(url)
+        self._read_only = read_only
+        if read_only:
+            self._address.settings["default_transaction_read_only"] = "on"
+            make = False
         self._connections = Connections(self._address)
         self._turns = Turns(self._connections, self._address.schema)
         self._announcements = Announcements(self._connections, self._address.schema)
         try:
             with self._connections.use() as session:
-                schema.prepare(session, self._address, make=make)
+                self._format = schema.prepare(
+                    session, self._address, make=make, read_only=read_only
+                )
                 number = session.connection.info.server_version
                 fsync = session.rows(_FSYNC)[0][0]
         except psycopg.Error as error:
@@ -244,8 +279,16 @@ class PostgresStore:
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
-        rows = self._page(_NAMESPACES, prefix, after, limit)
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        while len(found) < limit:
+            rows = self._page(_NAMESPACES, prefix, after, limit)
+            # Only of a row that matches its seal it is known that it has no revision.
+            infos = [namespace_at(row) for row in rows]
+            found += [info for info in infos if info.last_revision]
+            if len(rows) < limit:
+                break
+            after = rows[-1][0]
+        return found[:limit]
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -336,16 +379,29 @@ class PostgresStore:
         self._announcements.tell(batch.branches)
         return times
 
+    @contextmanager
+    def collecting(self) -> Generator[bool]:
+        """See :class:`~st8.core.ports.Store`: an advisory lock of a connection's."""
+        key = schema.lock_key("collecting", self._address.schema)
+        try:
+            with self._connections.use() as session:
+                [[mine]] = session.rows(_CLAIMED, (key,))
+                try:
+                    yield mine
+                finally:
+                    if mine:
+                        with suppress(psycopg.Error):  # it is lost, and the lock too
+                            session.rows(_LET_GO, (key,))
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
-        """See :class:`~st8.core.ports.Store`.
-
-        A revision that a branch or checkpoint names stays, also if it was named only
-        now, by another daemon.
-        """
+    ) -> Raised:
+        """See :class:`~st8.core.ports.Store`."""
         gone = [(name, number) for name, some in removed.items() for number in some]
         self._turns.end()
+        deleted = 0
         try:
             # Once the row of the store is changed no commit is under way, and the
             # next statement sees all that were. Commits share that row among them,
@@ -356,13 +412,16 @@ class PostgresStore:
                     raise Stale
                 if gone:
                     names, numbers = zip(*gone, strict=True)
-                    session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    rows = session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    deleted = len(rows)
         except psycopg.Error as error:
             raise self._failed(error) from None
-        return expected + 1
+        return Raised(expected + 1, deleted)
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
+        if self._format < schema.FORMAT_OF_REDACTIONS:
+            return []
         return [redaction_of(row) for row in self._rows(_REDACTIONS)]
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
@@ -399,29 +458,72 @@ class PostgresStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`.
 
         An object that a commit is just stamping is passed over, not waited for.
         """
-        rows = self._rows(_SWEPT, after, limit)
-        dead = Bigints(
-            number
-            for number, stamp, digest in rows
-            if stamp < epoch and digest_prefix(digest) not in marked
-        )
+        position, dead, _ = self._dead(marked, epoch, after, limit)
         deleted: list[Any] = []
+        begun = time.perf_counter()
         if dead:
             try:
                 with self._connections.use() as session:
                     deleted = session.rows(_DELETED, (dead, epoch))
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
-        return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
+        held_s = time.perf_counter() - begun
+        return Swept(position, len(deleted), sum(size for [size] in deleted), held_s)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        position, dead, size = self._dead(marked, _INTEGER_MAX, after, limit)
+        return Swept(position, len(dead), size)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
+        del limit
+        return Shrunk(0)
+
+    def _dead(
+        self, marked: Container[int], epoch: int, after: int, limit: int
+    ) -> tuple[int, Bigints, int]:
+        """Return where a sweep goes on, what it may delete, and their bytes."""
+        wanted = limit * _LOOKED_AT
+        rows = self._rows(_SWEPT, after, wanted)
+        position = rows[-1][0] if len(rows) == wanted else 0
+        dead = Bigints()
+        total = 0
+        for number, stamp, digest, size in rows:
+            if stamp < epoch and digest_prefix(digest) not in marked:
+                dead.append(number)
+                total += size
+                if len(dead) == limit:
+                    return number if number != rows[-1][0] else position, dead, total
+        return position, dead, total
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        if not size_max:
+            rows = self._rows(_HELD, after, limit)
+            return [HeldObject(at, digest, size, None) for at, digest, size in rows]
+        rows = self._rows(_HELD_DATA, after, limit, size_max)
+        return [HeldObject(at, d, size, unpacked(data)) for at, d, size, data in rows]
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        try:
+            # One of its own, as it takes as long as it takes.
+            with closing(self._connections.connect()) as session:
+                return check.check_schema(session, self._address.schema)
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
-        if self._rows(_WRITABLE) != [("off",)]:
+        if self._rows(_WRITABLE) != [("off",)] and not self._read_only:
             raise StorageFailed(
                 f"{self._address.place} takes no writes: it is a standby, or set to "
                 "read only; connect to the primary. Reads go on"
