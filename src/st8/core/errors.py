@@ -788,24 +788,6 @@ class InternalError(St8Error):
     title = "Internal error"
 
 
-def _classes(root: type[St8Error]) -> list[type[St8Error]]:
-    """Return ``root`` and every class below it, parents first."""
-    return [root] + [c for sub in root.__subclasses__() for c in _classes(sub)]
-
-
-CLASSES.update({cls.code: cls for cls in _classes(St8Error)})
-BY_STATUS.update(
-    {
-        400: MalformedRequest,
-        401: Unauthenticated,
-        403: Forbidden,
-        404: NotFound,
-        409: Conflict,
-        413: LimitExceeded,
-        415: UnsupportedMedia,
-        422: InvalidInput,
-        429: RateLimited,
-        503: Unavailable,
-        507: StorageFull,
-    }
-)
+# The class for a status is the first of the tree that answers with it.
+for _cls in CLASSES.values():
+    BY_STATUS.setdefault(_cls.http_status, _cls)
