@@ -354,7 +354,7 @@ REFUSED = {
         "tokens:\n  - &a {name: a, token: b}\n  - <<: *a\n    name: c",
         (
             "line 3: an entry of tokens has no field '<<'; known are name, expires, "
-            "speaks_for_others, allow, token, token_sha256"
+            "speaks_for_others, allow, rate_limit, token, token_sha256"
         ),
     ),
     "protection without writers": (
