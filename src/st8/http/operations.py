@@ -74,6 +74,7 @@ class Operation:
                 errors.Unauthenticated,
                 errors.Forbidden,
                 errors.AuditUnavailable,
+                errors.RateLimited,
             ]
         if self.body is not None:
             found += [
