@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["GarbageCollection"]
 
 _REMOVED_AT_ONCE: Final = (50, 10_000)
-_SWEPT_AT_ONCE: Final = (16, 512)
+_SWEPT_AT_ONCE: Final = (16, 256)
 _GIVEN_BACK_AT_ONCE: Final = (4, 1_024)
 _REST: Final = 2
 """After a piece that held up writes, so many times what it took."""
