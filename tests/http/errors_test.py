@@ -15,6 +15,7 @@ from st8.core import errors
 from st8.core.errors import CLASSES, St8Error
 from st8.core.ids import Namespace
 from st8.core.ports import Stale
+from st8.core.rates import Rate
 from st8.engine import unfinished
 from st8.engine.engine import Engine
 from st8.http.app import create_app
@@ -179,6 +180,13 @@ def mismatch(fixture: Fixture) -> Answer:
     return fixture.api.post("/v1/apply", TWO, idempotency_key="k")
 
 
+def limited(fixture: Fixture) -> Answer:
+    """Ask once more than is allowed."""
+    fixture.api.app.service.rates.rate = Rate(1 / 60, 1)
+    assert 200 == fixture.api.get("/v1/version").status
+    return fixture.api.get("/v1/version")
+
+
 def stopped(fixture: Fixture) -> Answer:
     """Ask a daemon that is being stopped whether it is ready."""
     fixture.api.app.begin_shutdown()
@@ -285,6 +293,7 @@ PRODUCED: dict[str, tuple[int, Callable[[Fixture], Answer]]] = {
     "overtaken": (409, overtaken),
     "idempotency_mismatch": (409, mismatch),
     "overloaded": (503, failing(errors.Overloaded("too much waits"))),
+    "rate_limited": (429, limited),
     "shutting_down": (503, stopped),
     "outcome_unknown": (503, failing(errors.OutcomeUnknown("it may be written"))),
     "storage_full": (507, failing(errors.StorageFull("no space left"))),

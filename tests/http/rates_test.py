@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from st8.auth.access import ALLOW_ALL, ANYONE, Principal
+from st8.core import limits
 from st8.core.errors import Overloaded, RateLimited
 from st8.core.rates import Rate, parse_rate
+from st8.http.answers import Answers
+from st8.http.connections import Connections, GuardSettings
 from st8.http.rates import RateLimiter
 from tests.http.asgi import Api
 
@@ -141,3 +144,57 @@ def test_no_rates(text: str) -> None:
 def test_it_is_no_overload() -> None:
     """Clients tell the two apart: one is about them, the other about everybody."""
     assert not issubclass(RateLimited, Overloaded)
+
+
+# --- what large answers hold --------------------------------------------------------------
+
+
+def test_large_answers_are_counted_while_somebody_has_them() -> None:
+    """What an answer holds counts until it is dropped, whichever way that happens."""
+    answers = Answers()
+    places = [answers.place(64 * 1024) for _ in range(3)]
+    each = answers.held_bytes // 3
+    places[0].hold(1024 * 1024)
+
+    assert each > 1024 * 1024
+    assert answers.held_bytes > 2 * each + 3 * 1024 * 1024
+    places[0].hold(10)  # what has been held may be again
+    del places[1:]
+    assert answers.held_bytes > 3 * 1024 * 1024
+    places.clear()
+    assert 0 == answers.held_bytes
+
+
+def test_no_large_answer_is_begun_beyond_the_room() -> None:
+    """Beyond the room none is begun; at twice that, those that grow are cut off."""
+    answers = Answers()
+    answers.check()
+    room = limits.ANSWERS_BYTES.maximum
+    first = answers.place(room // 3)
+    with pytest.raises(Overloaded, match="answers_bytes_max"):
+        answers.check()
+    second = answers.place(1_000)
+    with pytest.raises(Overloaded, match="answers_bytes_max"):
+        second.hold(room // 2)
+    del first, second
+    answers.check()
+
+
+def test_reads_are_not_begun_when_clients_take_nothing(api: Api) -> None:
+    """While clients leave too much, reads and writes are refused, before they begin."""
+    api.apply({"a": "1"})
+    shared = Connections(api.app, GuardSettings(unsent_bytes_max=1_000))
+    api.app.service.answers.watch(shared)
+    shared.unsent_bytes = 1_001
+    read = api.get("/v1/state?key=a&revision=1")
+    write = api.post("/v1/apply", {"documents": [{"key": "a", "content": "2"}]})
+    for answer in (read, write):
+        assert (503, "overloaded", "1", "none") == (
+            answer.status,
+            answer.code,
+            answer.headers["retry-after"],
+            answer.json["outcome"],
+        )
+    shared.unsent_bytes = 0
+
+    assert [1] == [entry["id"] for entry in api.get("/v1/log").json["entries"]]

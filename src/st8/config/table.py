@@ -210,7 +210,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "rate-limit",
         "0",
         "RATE",
-        "requests a second of each token, RATE or RATE:BURST; 0 is no limit",
+        "requests a second of a token: RATE or RATE:BURST",
         parse_rate,
         reloaded=True,
     ),

@@ -689,10 +689,10 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
     title = "Shutting down"
 
-    def __init__(self) -> None:
-        """Say that nothing was done."""
+    def __init__(self, detail: str = "") -> None:
+        """Say that nothing was done, unless ``detail`` says more."""
         super().__init__(
-            "the daemon is shutting down and did not begin this; try again"
+            detail or "the daemon is shutting down and did not begin this; try again"
         )
 
 

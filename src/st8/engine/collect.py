@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
 from st8.core.errors import Corrupt, NamespaceNotFound, Unavailable
+from st8.core.failpoints import failpoint
 from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
 from st8.engine import pages, unfinished
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["GarbageCollection"]
 
 _REMOVED_AT_ONCE: Final = (50, 10_000)
-_SWEPT_AT_ONCE: Final = (16, 512)
+_SWEPT_AT_ONCE: Final = (16, 256)
 _GIVEN_BACK_AT_ONCE: Final = (4, 1_024)
 _REST: Final = 2
 """After a piece that held up writes, so many times what it took."""
@@ -119,8 +120,11 @@ class GarbageCollection:
             revisions += self._remove(choice, pieces)
         # Always a new epoch: what was stamped in the old one may be swept now.
         work = partial(self._raise_epoch, DEFAULT_NAMESPACE, [])
+        failpoint("collect.before_epoch")
         epoch = self._between_batches(work).epoch
+        failpoint("collect.after_epoch")
         marks = mark(self._store, self._objects, {}, self._pace)
+        failpoint("collect.marked")
         objects, size = self._sweep(marks, epoch)
         if objects:
             self._give_back()
@@ -192,7 +196,9 @@ class GarbageCollection:
             ]
             start += len(some)
             work = partial(self._raise_epoch, choice.share.namespace, some)
+            failpoint("collect.before_removal")
             removed += self._between_batches(work, pieces).revisions
+            failpoint("collect.after_removal")
         return removed
 
     def _between_batches(
@@ -244,9 +250,11 @@ class GarbageCollection:
         pieces = Pieces(*_SWEPT_AT_ONCE)
         while True:
             before = position
+            failpoint("collect.before_sweep")
             position, some, weight, held_s = self._store.sweep(
                 marks, epoch, position, pieces.size
             )
+            failpoint("collect.after_sweep")
             self._done(held_s, pieces)
             objects += some
             size += weight

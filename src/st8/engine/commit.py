@@ -24,6 +24,7 @@ from st8.core.errors import (
     ShuttingDown,
     St8Error,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import Scope
 from st8.core.ports import Stale
 from st8.engine.draft import Draft
@@ -196,8 +197,11 @@ class Committer:
         batch: list[_Waiting] = []
         answers: Sequence[Written | St8Error]
         try:
+            failpoint("write.before_turn")
             with self._store.turn():
+                failpoint("write.in_turn")
                 batch = self._take()  # while it waited for its turn, more has come
+                failpoint("write.taken")
                 answers = self._commit(batch)
         except St8Error as error:
             batch = batch or self._take()
@@ -212,8 +216,11 @@ class Committer:
             failure.__cause__ = error
             answers = [failure] * len(batch)
         for waiting, answer in zip(batch, answers, strict=True):
+            with suppress(Exception):
+                failpoint("answer.before")
             with suppress(Exception):  # who can't be told must not harm the others
                 waiting.done(answer)
+                failpoint("answer.after")
 
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
         guess = self._may_guess(batch)
@@ -221,7 +228,9 @@ class Committer:
             try:
                 draft, answers = self._prepare(batch, guess=guess)
                 if draft.batch:
+                    failpoint("write.prepared")
                     times = self._store.commit(draft.batch)
+                    failpoint("write.durable")
                     self.write_seconds.observe(times.write_s)
                     self.sync_seconds.observe(times.sync_s)
                     self.batch_sizes.observe(len(batch))
@@ -232,7 +241,9 @@ class Committer:
                     )
                     if times.moves is None:  # else it is known whether that holds
                         self._guesses.learn(draft.batch)
+                    failpoint("notify.before")
                     self.tell([Scope(*at) for at in draft.new_branches()])
+                    failpoint("notify.after")
             except Stale:
                 self.stale += 1
                 self._refs.forget_refs()

@@ -23,6 +23,7 @@ from st8.core.errors import (
     OutcomeUnknown,
     RouteNotFound,
 )
+from st8.core.failpoints import failpoint
 from st8.http.incoming import ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
@@ -381,7 +382,9 @@ class App:
         """
         reply = opened.reply
         try:
+            failpoint("reply.before")
             await delivery.deliver(opened)
+            failpoint("reply.after")
         finally:
             meter = endpoint.route_meter if endpoint else self._meter_of(scope)
             meter.observe(reply.status, perf_counter() - began)

@@ -77,6 +77,7 @@ class Operation:
                 errors.Unauthenticated,
                 errors.Forbidden,
                 errors.AuditUnavailable,
+                errors.RateLimited,
             ]
         if self.body is not None or self.upload is not None:
             found += [

@@ -29,6 +29,7 @@ from st8.core.errors import (
     StorageFull,
     StoreFenced,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ports import (
     Batch,
     CommitTimes,
@@ -37,7 +38,7 @@ from st8.core.ports import (
     Shrunk,
     Swept,
 )
-from st8.store import schema, sqlite_check, sqlite_collect
+from st8.store import schema, sqlite_check, sqlite_collect, sqlite_log
 from st8.store.codec import pack
 from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import Claim, DirectoryLock, Turns
@@ -88,6 +89,7 @@ class SqliteStore(SqliteReads):
         read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
+        checkpoint_pages: int = _CHECKPOINT_PAGES,
     ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
@@ -100,6 +102,8 @@ class SqliteStore(SqliteReads):
             peer: Which of the processes that share it this one is. Somebody holds
                 the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
+            checkpoint_pages: After how many pages of the log they are moved into the
+                file.
 
         Raises:
             StateDirectoryInUse: Another process holds it.
@@ -110,6 +114,7 @@ class SqliteStore(SqliteReads):
         self._path = directory / FILE_NAME
         self._vfs = vfs
         self._peer = peer
+        self._checkpoint_pages = checkpoint_pages
         self.exclusive: bool = peer is None
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
@@ -209,11 +214,13 @@ class SqliteStore(SqliteReads):
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             epoch = count_up_epoch(writer, expected)
+            failpoint("sqlite.epoch_raised")
             deleted = sum(
                 sqlite_collect.delete_revisions(writer, namespace, numbers)
                 for namespace, numbers in removed.items()
                 if numbers
             )
+            failpoint("sqlite.revisions_removed")
         return Raised(epoch, deleted)
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
@@ -249,6 +256,7 @@ class SqliteStore(SqliteReads):
             with self._writing() as writer:
                 sqlite_collect.delete_objects(writer, dead.rows, epoch)
                 deleted = writer.changes()
+                failpoint("sqlite.objects_removed")
             held_s = time.perf_counter() - begun
         self._move_log()
         # What was stamped in between stays, and its bytes are counted as of the rest.
@@ -348,14 +356,22 @@ class SqliteStore(SqliteReads):
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
+            if self._peer is None:  # else that was done before there were any
+                failpoint("sqlite.before_log")
+                sqlite_log.renew(self._path.with_name(sqlite_log.NAME))
+                failpoint("sqlite.after_log")
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
+                failpoint("sqlite.before_tables")
+                schema.check(writer)
                 schema.prepare(writer)
+                failpoint("sqlite.after_tables")
             except BaseException:
                 writer.close()
                 raise
             for directory in changed:
                 sync_directory(directory)
+            failpoint("sqlite.names_synced")
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
@@ -393,11 +409,14 @@ class SqliteStore(SqliteReads):
         """Return if the file is ours; one that isn't is left byte for byte.
 
         Even to read a file with a log, SQLite makes more files, and its last reader
-        tidies up. So one without a log is opened as if it could not change.
+        tidies up. So one without a log is opened as if it could not change. One with a
+        rollback journal was being made when the power went: nobody can tell what it is
+        before SQLite has rolled that back, which takes a connection that may write.
         """
-        log = self._path.with_name(f"{FILE_NAME}-wal")
+        if self._path.with_name(f"{FILE_NAME}-journal").exists():
+            return
         path = os.fspath(self._path)
-        if not log.exists():
+        if not self._path.with_name(sqlite_log.NAME).exists():
             path = f"{self._path.absolute().as_uri()}?immutable=1"
         reader = self._connect(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, path)
         try:
@@ -426,7 +445,7 @@ class SqliteStore(SqliteReads):
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "trusted_schema = OFF",
-            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            f"wal_autocheckpoint = {self._checkpoint_pages}",
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -480,11 +499,15 @@ class SqliteStore(SqliteReads):
             writer = self._writer
             committing = False
             try:
+                failpoint("sqlite.before_begin")
                 writer.execute("BEGIN IMMEDIATE")
+                failpoint("sqlite.after_begin")
                 yield writer
                 committing = True
                 with self._moving():
+                    failpoint("sqlite.before_commit")
                     writer.execute("COMMIT")
+                    failpoint("sqlite.after_commit")
             except apsw.Error as error:
                 raise self._failed(error, committing=committing) from None
             except BaseException:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 import psycopg
 
 from st8.core.errors import Corrupt, OutcomeUnknown, St8Error, StorageFailed
+from st8.core.failpoints import failpoint
 from st8.core.ids import (
     BranchName,
     CheckpointName,
@@ -403,6 +404,7 @@ class PostgresStore:
         self._turns.end()
         deleted = 0
         try:
+            failpoint("postgres.before_epoch")
             # Once the row of the store is changed no commit is under way, and the
             # next statement sees all that were. Commits share that row among them,
             # and might never let go of it all at once.
@@ -410,10 +412,13 @@ class PostgresStore:
                 self._turns.take_on(session)
                 if not session.rows(_RAISED, (expected,)):
                     raise Stale
+                failpoint("postgres.epoch_raised")
                 if gone:
                     names, numbers = zip(*gone, strict=True)
                     rows = session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
                     deleted = len(rows)
+                failpoint("postgres.revisions_removed")
+            failpoint("postgres.epoch_committed")
         except psycopg.Error as error:
             raise self._failed(error) from None
         return Raised(expected + 1, deleted)
@@ -468,8 +473,10 @@ class PostgresStore:
         begun = time.perf_counter()
         if dead:
             try:
+                failpoint("postgres.before_sweep")
                 with self._connections.use() as session:
                     deleted = session.rows(_DELETED, (dead, epoch))
+                failpoint("postgres.after_sweep")
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
         held_s = time.perf_counter() - begun
@@ -595,7 +602,9 @@ class PostgresStore:
         """
         with self._connections.use() as session:
             session.unconfirmed = False
+            failpoint("postgres.before_commit")
             [[agreed, _, differing]] = session.rows(*commit)
+            failpoint("postgres.after_commit")
             unconfirmed = session.unconfirmed
         if unconfirmed:
             raise OutcomeUnknown(
