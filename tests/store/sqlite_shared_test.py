@@ -25,7 +25,7 @@ from st8.testing.batches import (
     write,
 )
 from st8.testing.contract import StoreContract
-from tests.store.vfs import FailingVFS
+from st8.testing.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -198,7 +198,7 @@ def test_who_does_not_listen_misses_it_and_is_told_so(shared: Shared) -> None:
 def test_a_failed_sync_fences_all(tmp_path: Path) -> None:
     """After a sync failed in one of them none may write, also one that comes later."""
     peers = make_peers(3)
-    vfs = FailingVFS()
+    vfs = FailingDisk()
     with ExitStack() as stack:
         one = SqliteStore(tmp_path, vfs=vfs.name, peer=peers.peer(0))
         other = SqliteStore(tmp_path, peer=peers.peer(1))
@@ -295,3 +295,14 @@ def test_what_is_seen_in_a_commit_is_not_taken_for_what_comes_after(
         peer.end_moving()
 
     assert during != other.moves()
+
+
+def test_one_of_those_who_share_it_collects(shared: Shared) -> None:
+    """While one collects the other hears that it is not alone, and then that it is."""
+    one, other = shared.stores
+    with one.collecting() as alone, other.collecting() as refused:
+        assert (True, False) == (alone, refused)
+        with other.collecting() as again:
+            assert not again
+    with other.collecting() as alone:
+        assert alone

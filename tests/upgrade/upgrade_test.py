@@ -23,7 +23,7 @@ from st8.store.open import open_store
 from st8.store.postgres import schema as postgres_schema
 from st8.store.sqlite import FILE_NAME, SqliteStore
 from st8.testing.clock import FakeClock
-from tests.store.vfs import FailingVFS
+from st8.testing.failing_disk import FailingDisk
 from tests.upgrade import mutants
 from tests.upgrade.contents import contents_of
 
@@ -122,7 +122,7 @@ def _interrupted_everywhere(directory: Path, number: int) -> int:
         state = directory / f"state-{calls}"
         state.mkdir()
         (state / FILE_NAME).write_bytes(_database(number))
-        vfs = FailingVFS()
+        vfs = FailingDisk()
         vfs.die(after=calls)
         try:
             with suppress(St8Error), closing(SqliteStore(state, vfs=vfs.name)):

@@ -49,6 +49,9 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--show-secrets",
         "--contents",
         "--exec-fail",
+        "--check",
+        "--all",
+        "--skip-unfit",
         "--full",
         "--heads",
     }

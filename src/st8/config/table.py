@@ -10,10 +10,12 @@ from st8.config.values import (
     parse_audit_log,
     parse_directory,
     parse_file,
+    parse_interval,
     parse_limit,
     parse_listen,
     parse_one_of,
     parse_place,
+    parse_retention,
     parse_store,
     parse_switch,
     parse_token,
@@ -22,6 +24,7 @@ from st8.config.values import (
 from st8.core.durations import parse_duration
 from st8.core.findings import parse_head
 from st8.core.ids import BranchName, Namespace
+from st8.core.rates import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,6 +205,31 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "DURATION",
         "how long requests may go on after SIGTERM",
         parse_duration,
+    ),
+    Setting(
+        "rate-limit",
+        "0",
+        "RATE",
+        "requests a second of a token: RATE or RATE:BURST",
+        parse_rate,
+        reloaded=True,
+    ),
+    Setting(
+        "gc-interval",
+        "0",
+        "AGE",
+        "how often garbage is collected, as 12h or 1d; 0 is never",
+        parse_interval,
+        reloaded=True,
+    ),
+    Setting(
+        "retention",
+        "*:keep=10",
+        "RULE",
+        "PATTERN:keep=N,younger-than=AGE or PATTERN:never",
+        parse_retention,
+        many=True,
+        reloaded=True,
     ),
     Setting(
         "log-format",

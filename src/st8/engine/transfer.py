@@ -24,6 +24,7 @@ from st8.core.errors import (
     RevisionCollected,
     Unavailable,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import Digest, Namespace, RevisionNumber, digest_of
 from st8.core.ports import Batch, Record, Stale
 from st8.core.revisions import Branch, Checkpoint
@@ -144,9 +145,12 @@ class _Transfer:
         self._begin()
         for _ in range(_ROUNDS):
             self._copy()
+            failpoint("migrate.before_compare")
             done = self._compare()
             if done is not None and not self._copy():
+                failpoint("migrate.before_release")
                 claim.release(self._target.store, self._epoch)
+                failpoint("migrate.after_release")
                 return done
         raise Unavailable(
             f"{self._source.place} and {self._target.place} still differed after "
@@ -176,7 +180,9 @@ class _Transfer:
             )
         # Whoever collected in the target meanwhile would take away what nothing names
         # yet; but then no commit of this epoch goes through.
+        failpoint("migrate.before_claim")
         self._epoch = claim.claim(target.store, source.place)
+        failpoint("migrate.after_claim")
         self._total = sum(
             1 for info in source.namespaces() for _ in source.numbers(info.name)
         )
@@ -370,7 +376,8 @@ class _Transfer:
         """Remove revisions that the source has not any more."""
         for start in range(0, len(gone), self._sizes.revisions):
             some = gone[start : start + self._sizes.revisions]
-            self._epoch = self._target.store.raise_epoch({namespace: some}, self._epoch)
+            raised = self._target.store.raise_epoch({namespace: some}, self._epoch)
+            self._epoch = raised.epoch
             self._wrote = True
 
     def _copy_answers(self) -> None:
@@ -389,7 +396,9 @@ class _Transfer:
             self._write(batch)
 
     def _write(self, batch: Batch) -> None:
+        failpoint("migrate.before_write")
         self._target.store.commit(batch)
+        failpoint("migrate.after_write")
         self._wrote = True
 
     # --- comparing -------------------------------------------------------------

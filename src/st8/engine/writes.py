@@ -23,6 +23,7 @@ from st8.core.errors import (
     RevisionCollected,
     St8Error,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import Key, Message, RevisionNumber, Scope
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Answer
@@ -142,7 +143,9 @@ def _answer_again(
 def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
     head = _expected_head(draft, request.scope, request.expect_revision)
     root = EMPTY_ROOT if head is None else head.root
+    failpoint("write.before_tree")
     edit = tree.edit(objects, root, request.overlay.edits)
+    failpoint("write.after_tree")
     if edit.root == root:
         return _noop(objects, head, dry_run=request.dry_run)
     _check_contents(draft, objects, edit.differences)
@@ -150,6 +153,8 @@ def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
     if request.dry_run:
         source = OverlaidObjects(objects.of(head), edit.nodes, contents)
         return _dry_run(head, ChangeList(source, root, edit.root, edit.differences))
+    if head is None:
+        draft.check_may_begin(request.scope.namespace)
     new_contents: dict[Digest, bytes] = {
         difference.after: contents[difference.after]
         for difference in edit.differences

@@ -23,7 +23,8 @@ from st8.core.errors import (
     OutcomeUnknown,
     RouteNotFound,
 )
-from st8.http.incoming import ClientGone, header, read_body
+from st8.core.failpoints import failpoint
+from st8.http.incoming import ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
@@ -54,6 +55,11 @@ P = TypeVar("P", bound="Plan")
 
 _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""
+
+
+_COUNTED: Final = "st8.counted"
+_UNCOUNTED: Final = "metrics"
+"""Who looks at how st8d fares is let in when it is asked too much, as probes are."""
 
 
 class Endpoint:
@@ -96,6 +102,7 @@ class App:
     def begin_shutdown(self) -> None:
         """Answer from now on that the daemon is not ready for more."""
         self.service.draining = True
+        self.service.engine.stop_collecting()
         self.service.hub.close()
 
     def close(self) -> None:
@@ -184,6 +191,7 @@ class App:
             elif name == b"sec-fetch-site":
                 return None
         self._identify(authorization, scope)
+        self._count(scope)
         permitted = self._authorise(endpoint.operation, plan, scope)
         return self.service.lane.find(permitted, if_none_match)
 
@@ -199,6 +207,8 @@ class App:
         operation = endpoint.operation
         if operation.verb != "open":
             self._identify(header(scope, b"authorization"), scope)
+            if operation.name != _UNCOUNTED:
+                self._count(scope)
             if header(scope, b"sec-fetch-site") == b"cross-site":
                 # A page of some other site, in the browser of somebody who can
                 # reach a daemon that asks for no token.
@@ -208,6 +218,7 @@ class App:
         call = Call(
             _if_none_match(scope) if operation.conditional else None,
             partial(self._check, operation, asked, plan, scope),
+            None if operation.upload is None else Upload(scope, receive),
         )
         began = perf_counter()
         try:
@@ -250,6 +261,16 @@ class App:
             # First, or refusals of whoever asks would pile up where it can't.
             self._audit.ensure()
         scope["st8.principal"] = self._authoriser.authenticate(authorization, scope)
+
+    def _count(self, scope: Scope) -> None:
+        """Count a request, once, for the limit of whoever asks.
+
+        Raises:
+            RateLimited: They have sent too many.
+        """
+        if _COUNTED not in scope:
+            scope[_COUNTED] = True
+            self.service.rates.take(scope["st8.principal"], scope, perf_counter())
 
     def _authorise(self, operation: Operation, plan: P, scope: Scope) -> P:
         """Return the plan cut down to what whoever asks may do; note what it is."""
@@ -339,6 +360,9 @@ class App:
                 known = failure if known.outcome == "none" else known
         scope["st8.code"] = known.code
         reply = problem_reply(known)
+        if endpoint is not None and endpoint.operation.upload is not None:
+            # What still comes may be without end, and is not waited for.
+            reply.headers.append((b"connection", b"close"))
         return OpenReply(reply, reply.body, None)
 
     async def _deliver(
@@ -358,7 +382,9 @@ class App:
         """
         reply = opened.reply
         try:
+            failpoint("reply.before")
             await delivery.deliver(opened)
+            failpoint("reply.after")
         finally:
             meter = endpoint.route_meter if endpoint else self._meter_of(scope)
             meter.observe(reply.status, perf_counter() - began)

@@ -7,8 +7,9 @@ size nor the time of a request. This subclass does, on every connection::
                          ``idle_timeout_s`` (kept alive)
     headers arriving     408 after ``header_timeout_s``; 431 beyond the size,
                          count and target limits; 400 for bad Host or framing
-    body arriving        408 after ``read_timeout_s`` for the whole request, or
-                         when slower than ``body_bytes_per_s_min``
+    body arriving        408 after ``read_timeout_s`` for the whole request, but
+                         for one that streams, or when slower than
+                         ``body_bytes_per_s_min``
     answer not read      cut after ``write_timeout_s`` without progress
 
 The hot path reads no clock and sets no timer: it moves ``_phase`` and counts
@@ -50,6 +51,7 @@ from st8.http.heads import (
     split_target,
     without_upgrade,
 )
+from st8.http.incoming import STREAMS
 from st8.http.tls import peer_facts
 
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._seen_at = 0.0
         self._request_seen = -1
         self._request_at = 0.0
+        self.unsent_bytes = 0  # at that time
         self._write_at: float | None = None
         self._write_mark = 0
         self._linger_until: float | None = None
@@ -492,7 +495,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_write(self, now: float) -> None:
         """Cut a client that does not read its answer."""
-        waiting = self.transport.get_write_buffer_size()
+        waiting = self.unsent_bytes = self.transport.get_write_buffer_size()
         if not waiting:
             self._write_at = None
         elif self._write_at is None or self._write_mark - waiting >= _DRAIN_STEP_BYTES:
@@ -503,6 +506,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._cut()
         else:
             self._write_mark = max(self._write_mark, waiting)
+
+    def takes_nothing(self, now: float) -> bool:
+        """Return whether its client has taken nothing of an answer since before."""
+        return self._write_at is not None and self._write_at < now
+
+    def cut_for_room(self) -> None:
+        """Cut it off, since answers that nobody takes have used up their room."""
+        self.shared.refused["unsent_bytes"] += 1
+        self._cut()
 
     def _check_header_time(self, now: float) -> None:
         """Refuse headers that take too long."""
@@ -525,7 +537,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._request_at += elapsed
             return
         settings = self.shared.settings
-        if now - self._request_at > settings.read_timeout_s:
+        streams = cycle is not None and STREAMS in cycle.scope
+        if now - self._request_at > settings.read_timeout_s and not streams:
             self._refuse(
                 RequestTimeout(
                     f"the request took more than {settings.read_timeout_s:g} seconds "

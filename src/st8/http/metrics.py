@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.http.board import Board
+    from st8.http.rates import RateLimiter
     from st8.http.state_lane import StateLane
     from st8.http.watch import Hub
 
@@ -84,11 +85,14 @@ class OperationMeter:
 class Metrics(Collector):
     """Everything that ``/metrics`` tells."""
 
-    def __init__(self, engine: Engine, lane: StateLane, hub: Hub) -> None:
+    def __init__(
+        self, engine: Engine, lane: StateLane, hub: Hub, rates: RateLimiter
+    ) -> None:
         """Tell of ``engine``, of the process, and of what the meters count."""
         self._engine = engine
         self._lane = lane
         self._hub = hub
+        self._rates = rates
         self._routes: dict[tuple[str, str], RouteMeter] = {}
         self._operations: dict[str, OperationMeter] = {}
         self._registry = CollectorRegistry()
@@ -232,6 +236,12 @@ class Metrics(Collector):
             "Writes that wait for the group commit.",
             value=stats.pending,
         )
+        yield CounterMetricFamily(
+            "st8_rate_limited",
+            "Requests refused since whoever asks has sent too many.",
+            value=self._rates.refused,
+        )
+        yield from self._collect_collections()
         for name, text, histogram in (
             ("batch_requests", "Writes that shared one fsync.", stats.batch_sizes),
             (
@@ -244,6 +254,27 @@ class Metrics(Collector):
             family = HistogramMetricFamily(f"st8_store_{name}", text, labels=())
             _add(family, (), histogram)
             yield family
+
+    def _collect_collections(self) -> Iterator[Metric]:
+        stats = self._engine.stats().collections
+        runs = CounterMetricFamily(
+            "st8_gc_runs", "Garbage collections.", labels=("result",)
+        )
+        runs.add_metric(("success",), stats.runs)
+        runs.add_metric(("error",), stats.failures)
+        yield runs
+        for name, text, number in (
+            ("seconds", "Time that garbage collections took.", stats.seconds),
+            ("revisions", "Revisions that they have removed.", stats.revisions),
+            ("objects", "Objects that they have removed.", stats.objects),
+            ("freed_bytes", "About how many bytes these had.", stats.size),
+        ):
+            yield CounterMetricFamily(f"st8_gc_{name}", text, value=number)
+        yield GaugeMetricFamily(
+            "st8_gc_last_success_timestamp_seconds",
+            "When the last one ended; 0 where none has since the start.",
+            value=stats.last_ns / 1e9,
+        )
 
 
 class _Summed(Collector):

@@ -14,10 +14,13 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import St8Error
+from st8.engine.retention import Retention
+from st8.http.answers import Answers
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
 from st8.http.page import make_page
+from st8.http.rates import RateLimiter
 from st8.http.replies import OpenReply, Reply, open_reply
 from st8.http.state_lane import StateLane
 from st8.http.watch import Hub
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.engine.requests import WriteRequest
+    from st8.engine.retention import Rules
     from st8.engine.writes import Written
+    from st8.http.incoming import Upload
     from st8.http.page import DocsPage
 
 __all__ = ["Call", "Service"]
@@ -45,10 +50,12 @@ class Call(NamedTuple):
         if_none_match: The header of that name; None if it is absent.
         check: Raises if the client may no longer do what it was allowed to; returns
             the plan by what is allowed now.
+        upload: The body, where an operation takes it as it comes.
     """
 
     if_none_match: bytes | None
     check: Callable[[], Any]
+    upload: Upload | None = None
 
 
 class Service:
@@ -59,6 +66,9 @@ class Service:
         hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
+        answers: What large answers hold.
+        rates: How many requests whoever asks may send.
+        retention: What a collection keeps where nobody says otherwise.
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
@@ -70,7 +80,10 @@ class Service:
         self.engine = engine
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
-        self.metrics = Metrics(engine, self.lane, self.hub)
+        self.answers = Answers()
+        self.rates = RateLimiter()
+        self.metrics = Metrics(engine, self.lane, self.hub, self.rates)
+        self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
         self.verifying = False
@@ -82,6 +95,8 @@ class Service:
         self._waking = False
         self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
         self._collector = ThreadPoolExecutor(1, "st8-collect")
+        # One more, so that a second one is refused and does not wait.
+        self._restorers = ThreadPoolExecutor(2, "st8-restore")
         self._verifier = ThreadPoolExecutor(1, "st8-verify")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
@@ -101,8 +116,29 @@ class Service:
         return await loop.run_in_executor(self._readers, partial(work, *args))
 
     async def open(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
-        """Return the reply that ``make`` makes, begun; on a reading thread."""
-        return await self.run(_made, make, *args)
+        """Return the reply that ``make`` makes, begun; on a reading thread.
+
+        Raises:
+            Overloaded: There is no room for it; it was not begun.
+        """
+        return await self.run(self._made, make, *args)
+
+    async def finish(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        """Return a reply as :meth:`open` does, whether there is room or not.
+
+        It tells what was done already.
+        """
+        return await self.run(self._begun, make, *args)
+
+    def _made(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        self.answers.check()
+        return self._begun(make, *args)
+
+    def _begun(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        opened = open_reply(make(*args))
+        if opened.rest is not None:
+            opened.place = self.answers.place(len(opened.head))
+        return opened
 
     async def write(self, request: WriteRequest) -> Any:
         """Return what the engine answers to a write, once it is durable.
@@ -140,6 +176,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._collector, partial(work, *args))
 
+    async def restore(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns; it may take as long as a client sends."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._restorers, partial(work, *args))
+
     async def verify(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, a part of a verification."""
         loop = asyncio.get_running_loop()
@@ -158,15 +199,12 @@ class Service:
     def close(self) -> None:
         """Stop the threads, once the reads that were begun are done.
 
-        A collection is not waited for: it may take minutes, and ends by itself when
-        the engine is closed.
+        A collection or a restore is not waited for: it may take long, and ends by
+        itself when the engine is closed.
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
+        self._restorers.shutdown(wait=False, cancel_futures=True)
         self._verifier.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()
-
-
-def _made(make: Callable[..., Reply], *args: Any) -> OpenReply:
-    return open_reply(make(*args))

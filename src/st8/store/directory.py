@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from st8.core.errors import StorageFailed
+from st8.store import sqlite_log
 from st8.store.lock import DirectoryLock
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ __all__ = ["hold_directory", "make_directory", "sync_directory"]
 def hold_directory(directory: Path) -> DirectoryLock:
     """Make ``directory`` if it is not there, and hold it for those who will share it.
 
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
+    Processes that are forked from this one hold it too; see :class:`DirectoryLock`. What
+    is in SQLite's log is durable; see :mod:`~st8.store.sqlite_log`.
 
     Raises:
         StateDirectoryInUse: Another process holds it.
@@ -28,6 +30,7 @@ def hold_directory(directory: Path) -> DirectoryLock:
     try:
         for above in changed:
             sync_directory(above)
+        sqlite_log.renew(directory / sqlite_log.NAME)
     except OSError as error:
         lock.close()
         raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None

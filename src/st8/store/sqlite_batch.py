@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from st8.core.errors import Corrupt
+from st8.core.failpoints import failpoint
 from st8.core.ids import Digest, digest_of, digest_prefix
 from st8.core.ports import Batch, Stale
 from st8.store.codec import unpack
@@ -42,16 +43,20 @@ def write_batch(
 ) -> None:
     """Write the rows of a batch; raise Stale if it does not fit what is there."""
     _compare_and_set(writer, batch)
+    failpoint("sqlite.refs_moved")
     if packed:
         _put_objects(writer, packed, batch.epoch)
+    failpoint("sqlite.objects_put")
     for namespace, records in batch.revisions.items():
         writer.executemany(
             "INSERT INTO revisions (namespace, number, data, seal) "
             f"VALUES ({NAMESPACE}, ?, ?, ?)",
             [(namespace, *record, seal(namespace, *record)) for record in records],
         )
+    failpoint("sqlite.revisions_put")
     if batch.answers:
         _remember(writer, batch)
+    failpoint("sqlite.answers_put")
 
 
 def _put_objects(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import psycopg
 
 from st8.core.errors import St8Error
+from st8.core.failpoints import failpoint
 from st8.core.ids import BranchName, Namespace
 
 if TYPE_CHECKING:
@@ -113,8 +114,11 @@ class Announcements:
             payload = json.dumps([self._own, sorted(branches)])
             if any_waits or len(payload) > _PAYLOAD_BYTES:
                 payload = json.dumps([self._own, None])
-            with suppress(psycopg.Error, St8Error), self._connections.use() as session:
-                session.rows(_NOTIFY, (self._channel, payload))
+            with suppress(psycopg.Error, St8Error):
+                failpoint("postgres.before_tell")
+                with self._connections.use() as session:
+                    session.rows(_NOTIFY, (self._channel, payload))
+                failpoint("postgres.after_tell")
             self._closing.wait(_GAP_S)
 
     # --- hearing -------------------------------------------------------------
