@@ -71,7 +71,10 @@ def test_the_track_record_names_it(planted: Planted) -> None:
     """The table has every planted bug with its rig and test, and the test is there."""
     if isinstance(planted.found_by, Patch):
         file, test = "tests/mutants/planted_test.py", "test_a_changed_line_is_found"
-        assert all((_ROOT / name.partition("::")[0]).exists() for name in planted.found_by.tests)
+        assert all(
+            (_ROOT / name.partition("::")[0]).exists()
+            for name in planted.found_by.tests
+        )
     else:
         file, _, test = planted.found_by.partition("::")
     rows = _TRACK_RECORD.read_text(encoding="utf-8").splitlines()

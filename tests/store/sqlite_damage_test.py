@@ -34,11 +34,23 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     [
         ("UPDATE revisions SET number = 0 WHERE number = 2", "a name or number that"),
         ("UPDATE revisions SET number = 'x' WHERE number = 2", "a name or number that"),
-        ("UPDATE branches SET name = x'00' WHERE namespace = 1", "a name or number that"),
-        ("UPDATE branches SET namespace = 77 WHERE namespace = 1", "branches are of a na"),
-        ("DELETE FROM namespaces WHERE id = 1", "3 row(s) of revisions are of a namesp"),
+        (
+            "UPDATE branches SET name = x'00' WHERE namespace = 1",
+            "a name or number that",
+        ),
+        (
+            "UPDATE branches SET namespace = 77 WHERE namespace = 1",
+            "branches are of a na",
+        ),
+        (
+            "DELETE FROM namespaces WHERE id = 1",
+            "3 row(s) of revisions are of a namesp",
+        ),
         ("DELETE FROM collection", "the table collection has 0 rows"),
-        ("DROP INDEX answers_by_expiry", "the definition of 'answers_by_expiry' in the"),
+        (
+            "DROP INDEX answers_by_expiry",
+            "the definition of 'answers_by_expiry' in the",
+        ),
         ("PRAGMA user_version = 0", "the file's format is 0, which there is not"),
         ("PRAGMA application_id = 1", "the file's application_id is 1 and has to be"),
     ],
