@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from st8.engine import chain, checked, objects
-from st8.store import rows, sqlite
+from st8.store import rows, sqlite_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def leave_revisions_out_of_the_chain(patch: pytest.MonkeyPatch) -> None:
     def believe(row: Any, owner: str, *types: type) -> Any:
         return row[:-1] if types == (int, bytes) else unsealed(row, owner, *types)
 
-    patch.setattr(sqlite, "unsealed", believe)
+    patch.setattr(sqlite_reads, "unsealed", believe)
     patch.setattr(chain, "problem", lambda *_: None)
     patch.setattr(checked.CheckedStore, "check_ref", lambda *_: True)
 

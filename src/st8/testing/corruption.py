@@ -132,12 +132,22 @@ def fill(store: Store) -> Iterator[None]:
     engine.create_branch(CreateBranch(HOME, dev.branch, Selector(revision=3)))
     engine.put_checkpoint(
         PutCheckpoint(
-            HOME, CheckpointName("v1"), Selector(revision=4), Message("as\nit was")
+            HOME,
+            CheckpointName("v1"),
+            Selector(revision=4),
+            Message("as\nit was"),
+            Author("Ops"),
         )
     )
     put(dev, {"dev": "only here", "svc/07.json": ""})
     engine.redact(
-        Redact(HOME, Key("password"), Selector(revision=7), Message("it leaked"))
+        Redact(
+            HOME,
+            Key("password"),
+            Selector(revision=7),
+            Message("it leaked"),
+            Author("Ops"),
+        )
     )
     for number in range(4):
         put(SHOP, {"limits.json": f'{{"max": {number}}}'}, f"shop-{number}")
@@ -154,7 +164,13 @@ def fill(store: Store) -> Iterator[None]:
     put(HOME, {"svc/11.json": "newest", "other": "x" * 500}, "newest")
     put(dev, {"dev": "newest"})
     engine.put_checkpoint(
-        PutCheckpoint(HOME, CheckpointName("v1"), Selector(), replace=True)
+        PutCheckpoint(
+            HOME,
+            CheckpointName("v1"),
+            description=Message("as it is"),
+            author=Author("Ops"),
+            replace=True,
+        )
     )
     engine._committer.close()  # noqa: SLF001 - the store stays open  # pyright: ignore[reportPrivateUsage]
     yield

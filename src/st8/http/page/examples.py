@@ -306,7 +306,7 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
     "verify": Example(
         "/v1/verify",
         '{"full": true}',
-        '{"type":"progress",…}',
+        '{"type":"progress",…',
     ),
     "version": Example(
         "/v1/version",
