@@ -22,7 +22,7 @@ class Load(NamedTuple):
         requests: Answered requests.
         rate: Of these a second.
         failed: Those that were not 200 or 304, and broken connections.
-        median_s, p99_s: How long an answer took.
+        median_s, p99_s, longest_s: How long an answer took.
     """
 
     requests: int
@@ -30,6 +30,7 @@ class Load(NamedTuple):
     failed: int
     median_s: float
     p99_s: float
+    longest_s: float
 
 
 def present() -> bool:
@@ -74,9 +75,17 @@ def _read(text: str) -> Load:
         broken + (int(failed[1]) if failed else 0),
         _percentile(text, 50),
         _percentile(text, 99),
+        _longest(text),
     )
 
 
 def _percentile(text: str, percent: int) -> float:
     found = re.search(rf"^\s+{percent}%\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0
+
+
+def _longest(text: str) -> float:
+    found = re.search(
+        r"Latency(?:\s+[\d.]+(?:us|ms|s|m)){2}\s+([\d.]+)(us|ms|s|m)", text
+    )
     return float(found[1]) * _UNITS[found[2]] if found else 0.0

@@ -182,8 +182,9 @@ def test_lists_and_names() -> None:
         _core.delete_checkpoint(SCOPE, "c/d"),
         _core.create_branch(SCOPE, "b", Pick(checkpoint="c")),
         _core.delete_branch(SCOPE, "b", 4),
-        _core.gc(3, "n"),
-        _core.gc(3, None),
+        _core.gc(3, None, "n", dry_run=False),
+        _core.gc(3, None, None, dry_run=False),
+        _core.gc(None, 30 * 86_400, None, dry_run=True),
     ]
 
     assert [
@@ -193,6 +194,7 @@ def test_lists_and_names() -> None:
         ("DELETE", "/v1/branches", {"namespace": "payments/prod", "name": "b", "expect_revision": 4}),
         ("POST", "/v1/gc", {"keep": 3, "namespace": "n"}),
         ("POST", "/v1/gc", {"keep": 3}),
+        ("POST", "/v1/gc", {"younger_than": "30d", "dry_run": True}),
     ] == [(*call.request[:2], body_of(call)) for call in calls]  # fmt: skip
     assert {"once"} == {call.effect for call in calls}
     assert [

@@ -13,6 +13,7 @@ from st8 import config
 from st8.config import (
     SETTINGS,
     Finished,
+    RetentionRule,
     Settings,
     TcpAddress,
     TlsSettings,
@@ -37,6 +38,8 @@ EVERY = {
     "write-timeout": "1m30s",
     "idle-timeout": "0",
     "shutdown-timeout": "0",
+    "gc-interval": "1d",
+    "retention": "audit/*:keep=5,younger-than=2w",
     "log-format": "json",
     "log-level": "debug",
 }
@@ -68,6 +71,8 @@ def test_every_setting(tmp_path: Path) -> None:
         write_timeout_s=90.0,
         idle_timeout_s=inf,
         shutdown_timeout_s=0.0,
+        retention=(RetentionRule("audit/*", 5, 14 * 86_400.0),),
+        gc_interval_s=86_400.0,
         log_format="json",
         log_level="debug",
     )

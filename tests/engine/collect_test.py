@@ -230,7 +230,7 @@ def test_later_collections_reach_the_rest(any_engine: Engine) -> None:
     assert [12, 11] == log_numbers(any_engine)
     with pytest.raises(RevisionCollected):
         any_engine.state(SCOPE, selector(3))
-    assert (0, 0) == any_engine.collect(keep=2)
+    assert (0, 0, 0) == any_engine.collect(keep=2)
 
 
 def test_history_goes_on_over_a_hole(any_engine: Engine) -> None:
@@ -383,7 +383,7 @@ def test_exactly_what_is_not_needed_is_freed() -> None:
     assert before - collected.objects == len(store._objects)
     assert collected.objects > 50
     assert _needed(engine, store) == store._objects.keys()
-    assert (0, 0) == engine.collect(keep=2)
+    assert (0, 0, 0) == engine.collect(keep=2)
     engine.close()
 
 
@@ -415,7 +415,7 @@ def test_what_is_left_is_whole_after_reopening(
 
     assert before == read_everything(engine)
     assert len(before) >= 1 + 4 + 4
-    assert (0, 0) == engine.collect(keep=4)
+    assert (0, 0, 0) == engine.collect(keep=4)
 
 
 # --- limits and failures -----------------------------------------------------------------
@@ -459,7 +459,7 @@ def test_a_collection_that_fails_harms_nothing(
 
 def test_an_empty_store_is_collected_in_peace(any_engine: Engine) -> None:
     """An empty store has nothing to collect."""
-    assert (0, 0) == any_engine.collect()
+    assert (0, 0, 0) == any_engine.collect()
 
 
 def test_a_namespace_that_is_not_there_is_not_collected(any_engine: Engine) -> None:

@@ -385,7 +385,7 @@ def test_who_else_writes_to_the_target_is_noticed(
     def tell(doing: str, revisions: int, total: int, objects: int) -> None:
         if doing == when and objects and revisions <= total and not done:
             epoch = target.namespace(SCOPE.namespace).epoch
-            done.append(target.raise_epoch({}, epoch))
+            done.append(target.raise_epoch({}, epoch).epoch)
 
     with pytest.raises(Unavailable, match="something else writes to THERE; stop"):
         transfer(Place(source, "HERE"), Place(target, "THERE"), tell, sizes=SMALL)

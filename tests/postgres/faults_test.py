@@ -340,13 +340,13 @@ def test_a_sweep_passes_over_what_is_being_stamped(
 ) -> None:
     """An object that another transaction holds is neither waited for nor deleted."""
     put(store, b"held", b"dead")
-    epoch = store.raise_epoch({}, epoch_of(store))
+    epoch = store.raise_epoch({}, epoch_of(store)).epoch
     held = digest_of(b"held").hex()
     with postgres.connect() as connection, connection.transaction():
         connection.execute(
             rf"UPDATE {schema}.objects SET epoch = {epoch} WHERE digest = '\x{held}'".encode()
         )
-        _, deleted = store.sweep(NO_MARKS, epoch, 0, 100)
+        deleted = store.sweep(NO_MARKS, epoch, 0, 100).objects
         assert objects_of(b"held") == store.objects(
             [digest_of(b"held"), digest_of(b"dead")]
         )

@@ -64,7 +64,7 @@ def _work(store: SqliteStore, tally: Tally, checkpoint_pages: int = 0) -> None:
         for number in range(WRITES):
             tally.acknowledged.append(write(store))
             if number == WRITES // 2:
-                epoch = store.raise_epoch({}, epoch_of(store))
+                epoch = store.raise_epoch({}, epoch_of(store)).epoch
                 sweep_all(store, [], epoch)
     except St8Error as error:
         tally.error = error

@@ -295,3 +295,14 @@ def test_what_is_seen_in_a_commit_is_not_taken_for_what_comes_after(
         peer.end_moving()
 
     assert during != other.moves()
+
+
+def test_one_of_those_who_share_it_collects(shared: Shared) -> None:
+    """While one collects the other hears that it is not alone, and then that it is."""
+    one, other = shared.stores
+    with one.collecting() as alone, other.collecting() as refused:
+        assert (True, False) == (alone, refused)
+        with other.collecting() as again:
+            assert not again
+    with other.collecting() as alone:
+        assert alone

@@ -373,11 +373,11 @@ def test_digests_that_begin_alike_are_told_apart(
         assert objects_of(content) == store.objects([digest])
     assert objects_of(*contents[:3]) == store.objects(digests[:3])
     assert {} == store.objects([digest_of(b"absent")])
-    epoch = store.raise_epoch({}, epoch_of(store))
+    epoch = store.raise_epoch({}, epoch_of(store)).epoch
     put(store, *contents[::2])
     position = deleted = 0
     while True:
-        position, some = store.sweep(frozenset[int](), epoch, position, 7)
+        position, some, *_ = store.sweep(frozenset[int](), epoch, position, 7)
         deleted += some
         if not position:
             break
@@ -510,7 +510,7 @@ def test_a_file_that_is_no_database_any_more_is_corrupt(tmp_path: Path) -> None:
 def test_a_damaged_row_is_not_swept(store: SqliteStore, column: str) -> None:
     """A sweep that meets a row without a number or epoch is Corrupt, and ends there."""
     write(store)
-    epoch = store.raise_epoch({}, epoch_of(store))
+    epoch = store.raise_epoch({}, epoch_of(store)).epoch
     count = "SELECT count(*) FROM objects"
     before = store._writer.execute(count).fetchall()
     store._writer.execute(f"UPDATE objects SET {column} = 'text'")  # noqa: S608

@@ -461,7 +461,8 @@ def test_a_log_that_was_collected(stage: Stage) -> None:
         """\
 {
   "revisions": 3,
-  "objects": 1
+  "objects": 1,
+  "size": 49
 }
 """,
         "",
@@ -502,3 +503,40 @@ error: revision 2 of namespace 'default' was removed by garbage collection; chec
 revision 2 and older were removed by garbage collection
 """,
     ) == stage.terminal("log", "--no-pager", columns=100)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("get", "--revision"),
+        ("get", "limits.yaml", "--revision"),
+        ("diff", "--revision"),
+        ("show",),
+        ("checkpoint", "create", "c", "--revision"),
+        ("branch", "create", "b", "--revision"),
+        ("rollback", "--revision"),
+        ("restore", "--revision"),
+    ],
+    ids=" ".join,
+)
+def test_every_command_tells_collected_from_unknown(
+    stage: Stage, command: tuple[str, ...]
+) -> None:
+    """A revision that was removed is told apart from one that never was."""
+    stage.pipe("checkpoint", "delete", "good")
+    stage.pipe("branch", "delete", "release")
+    assert (0, "pruned=3\n", "") == stage.pipe("gc", "--keep", "1")
+
+    gone = stage.pipe(*command, "2")
+    assert (3, "", True) == (
+        gone.code,
+        gone.out,
+        "error: revision 2 of namespace 'default' was removed by garbage collection"
+        in gone.err,
+    )
+    never = stage.pipe(*command, "77")
+    assert (3, "", True) == (
+        never.code,
+        never.out,
+        "error: revision 77 not found in namespace 'default'" in never.err,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -434,7 +435,8 @@ def test_gc(stage: Stage) -> None:
         """\
 {
   "revisions": 0,
-  "objects": 0
+  "objects": 0,
+  "size": 0
 }
 """,
         "",
@@ -444,7 +446,39 @@ def test_gc(stage: Stage) -> None:
         """\
 revisions: 0
 objects: 0
+size: 0
 """,
         "",
     ) == stage.pipe("gc", "-o", "yaml")
     assert (0, "pruned=0\n") == stage.terminal("gc")
+
+
+def test_gc_explains(stage: Stage) -> None:
+    """A dry run tells what would go, and what stays and why, and changes nothing."""
+    expected = """\
+default (keep=1)
+  stay: 1 (head 1)
+  go: 1 (1)
+"""
+    piped = stage.pipe("gc", "--keep", "1", "--dry-run")
+    assert (0, "") == (piped.code, piped.err)
+    assert piped.out.startswith(expected)
+    assert piped.out.endswith("; nothing was changed\n")
+    assert (0, piped.out) == stage.terminal("gc", "--keep", "1", "--dry-run")
+    told = json.loads(stage.pipe("gc", "--keep", "1", "--dry-run", "-o", "json").out)
+    assert (1, True, [{"first": 1, "last": 1, "revisions": 1}]) == (
+        told["revisions"],
+        told["dry_run"],
+        told["namespaces"][0]["ranges"],
+    )
+    assert (0, "pruned=1\n", "") == stage.pipe("gc", "--keep", "1")
+
+
+def test_gc_by_age(stage: Stage) -> None:
+    """With an age what is younger stays; what is no age is refused."""
+    assert (0, "pruned=0\n", "") == stage.pipe(
+        "gc", "--keep", "1", "--younger-than", "52w"
+    )
+    wrong = stage.pipe("gc", "--younger-than", "soon")
+    assert 7 == wrong.code
+    assert "--younger-than: 'soon' is not an age such as 12h, 30d or 2w" in wrong.err

@@ -49,6 +49,7 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--show-secrets",
         "--contents",
         "--exec-fail",
+        "--check",
         "--all",
         "--skip-unfit",
     }

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["moment"]
 
 _DAY: Final = r"\d{4}-\d{2}-\d{2}"
-_DAYS: Final = r"(\d{1,6})([dw])"
-_SECONDS: Final = {"d": 86_400, "w": 7 * 86_400}
 _NS: Final = 1_000_000_000
 
 
@@ -62,13 +60,10 @@ def moment(
 
 
 def _seconds(text: str) -> float | None:
-    """Return the seconds of a duration; None if it is none."""
-    days = re.fullmatch(_DAYS, text, re.ASCII)
-    if days:
-        return int(days[1]) * _SECONDS[days[2]]
-    from st8.core.durations import parse_duration
+    """Return the seconds of an age; None if it is none."""
+    from st8.core.durations import parse_age
 
     try:
-        return parse_duration(text)
+        return parse_age(text)
     except ValueError:
         return None

@@ -6,6 +6,7 @@ or a log never sees it.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from st8.progress import ProgressLine
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["MANY", "Progress", "counted"]
+__all__ = ["MANY", "Flow", "Progress", "counted"]
 
 T = TypeVar("T")
 
 MANY: Final = 1_000
 """More than so many documents take long enough to say so."""
+
+_MOMENT_S: Final = 0.5
+_MIB: Final = 1024 * 1024
 
 
 class Progress:
@@ -54,6 +58,44 @@ class Progress:
         if self._line.is_due():
             how_far = f" {count:,} of {self._total:,}" if count else " ..."
             self._line.show(f"{self._label}{how_far}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._line.clear()
+
+
+class Flow:
+    """A line that says how many bytes have gone by; a context manager.
+
+    Nothing is shown of what is done in a moment.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            label: What is being done.
+            total: How many bytes there will be; None where nobody knows.
+        """
+        self._line = ProgressLine()
+        self._label = label
+        self._total = total
+        self._size = 0
+        self._from_s = monotonic() + _MOMENT_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, size: int) -> None:
+        """Say that so many bytes more have gone by, unless it was said a moment ago."""
+        self._size += size
+        if self._line.is_due() and monotonic() >= self._from_s:
+            of = "" if self._total is None else f" of {self._total / _MIB:,.1f}"
+            self._line.show(f"{self._label} {self._size / _MIB:,.1f}{of} MiB")
 
     def __exit__(
         self,

@@ -51,6 +51,11 @@ ROOT: Final = LazyGroup(
         "restore": ("st8.cli.restore", "Take over the state of a branch or revision."),
         "namespace": ("st8.cli.namespace", "List namespaces."),
         "gc": ("st8.cli.gc", "Remove old revisions."),
+        "backup": ("st8.cli.backup", "Write a backup to a file, while all goes on."),
+        "restore-backup": (
+            "st8.cli.restore_backup",
+            "Restore backups into a store without them.",
+        ),
         "redact": ("st8.cli.redact", "Take a leaked content out of all revisions."),
         "export": ("st8.cli.export", "Write the history as a git repository."),
         "import": ("st8.cli.import_git", "Replay a git history, commit by commit."),

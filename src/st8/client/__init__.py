@@ -13,9 +13,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
+    CollectedNamespace,
+    CollectedRange,
     Diff,
     LogEntry,
     LogPage,
@@ -39,10 +42,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Client",
     "Collected",
+    "CollectedNamespace",
+    "CollectedRange",
     "Diff",
     "LiveState",
     "LogEntry",

@@ -11,9 +11,12 @@ import json
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
+    CollectedNamespace,
+    CollectedRange,
     Diff,
     Kind,
     LogEntry,
@@ -48,6 +51,7 @@ __all__ = [
     "namespaces",
     "nothing",
     "redacted",
+    "restored",
     "server_version",
     "state",
     "state_page",
@@ -219,6 +223,16 @@ class _Fields:
         if not isinstance(value, list):
             raise _wrong(name)
         return cast("list[object]", value)
+
+    def numbers(self, name: str) -> dict[str, int]:
+        """Return an object of numbers that must be there."""
+        value = self._object.get(name)
+        if not isinstance(value, dict):
+            raise _wrong(name)
+        numbers = cast("dict[str, object]", value)
+        if not all(type(number) is int for number in numbers.values()):
+            raise _wrong(name)
+        return cast("dict[str, int]", numbers)
 
     def texts(self, name: str) -> dict[str, str]:
         """Return an object of texts that must be there."""
@@ -462,9 +476,37 @@ def namespaces(answer: Answer) -> Page[NamespaceInfo]:
 def collected(answer: Answer) -> Collected:
     """Read what a collection removed."""
     fields = _fields(answer)
+    dry_run = fields.optional_flag("dry_run")
+    shares = [_Fields(n) for n in fields.items("namespaces")] if dry_run else []
     return Collected(
-        fields.number("pruned"), fields.optional_number("objects_deleted") or 0
+        fields.number("pruned"),
+        fields.optional_number("objects_deleted") or 0,
+        fields.optional_number("bytes_freed") or 0,
+        dry_run,
+        tuple(map(_collected_namespace, shares)),
+        fields.optional_number("namespaces_all") or 0,
     )
+
+
+def _collected_namespace(fields: _Fields) -> CollectedNamespace:
+    ranges = [_Fields(n) for n in fields.items("ranges")]
+    return CollectedNamespace(
+        fields.text("namespace"),
+        fields.text("retention"),
+        fields.number("pruned"),
+        fields.numbers("kept"),
+        tuple(
+            CollectedRange(n.number("first"), n.number("last"), n.number("revisions"))
+            for n in ranges
+        ),
+        fields.number("ranges_all"),
+    )
+
+
+def restored(answer: Answer) -> BackupRestored:
+    """Read what the restore of a backup has put there."""
+    fields = _fields(answer)
+    return BackupRestored(*map(fields.number, BackupRestored._fields))
 
 
 def redacted(answer: Answer) -> Redacted:

@@ -24,6 +24,7 @@ from st8.client._selection import (
 )
 from st8.core import limits
 from st8.core.documents import Document
+from st8.core.durations import format_age
 from st8.core.errors import Conflict, InvalidValue, KeyNotFound, NothingApplied
 from st8.core.ids import (
     Author,
@@ -200,14 +201,24 @@ def _write(
     )
 
 
-def gc(keep: int, namespace: str | None) -> Call[Collected]:
+def gc(
+    keep: int | None,
+    younger_than_s: float | None,
+    namespace: str | None,
+    *,
+    dry_run: bool,
+) -> Call[Collected]:
     """Removes old revisions, and what only they needed."""
+    if keep is not None and keep < 1:
+        raise InvalidValue("keep", "must be at least 1")
+    if younger_than_s is not None and younger_than_s < 0:
+        raise InvalidValue("younger_than_s", "must not be negative")
     body = {
         "keep": keep,
+        "younger_than": format_age(younger_than_s) if younger_than_s else None,
         "namespace": None if namespace is None else Namespace(namespace),
+        "dry_run": dry_run or None,
     }
-    if keep < 1:
-        raise InvalidValue("keep", "must be at least 1")
     return send("gc", "POST", "/v1/gc", body, _answers.collected)
 
 

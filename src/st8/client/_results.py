@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from st8.core.documents import Change
 
 __all__ = [
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Collected",
+    "CollectedNamespace",
+    "CollectedRange",
     "Diff",
     "Kind",
     "LogEntry",
@@ -214,16 +217,79 @@ class NamespaceInfo(NamedTuple):
     last_revision: int
 
 
+class CollectedRange(NamedTuple):
+    """Revisions that go, with none between them that stays.
+
+    Attributes:
+        first, last: The oldest and the newest.
+        revisions: How many there are; others may have gone before.
+    """
+
+    first: int
+    last: int
+    revisions: int
+
+
+class CollectedNamespace(NamedTuple):
+    """What a garbage collection would do in a namespace.
+
+    Attributes:
+        namespace: Its name.
+        retention: What is kept of it, as in a setting of st8d.
+        revisions: Revisions that go.
+        kept: How many stay, by the first reason that holds: ``never`` (nothing of the
+            namespace goes), ``head``, ``base``, ``checkpoint``, ``newest``, ``young``.
+        ranges: What goes, from the oldest on; the daemon names a limited number.
+        ranges_all: How many of these there are.
+    """
+
+    namespace: str
+    retention: str
+    revisions: int
+    kept: dict[str, int]
+    ranges: tuple[CollectedRange, ...]
+    ranges_all: int
+
+
 class Collected(NamedTuple):
-    """What a garbage collection removed.
+    """What a garbage collection removed, or would remove.
 
     Attributes:
         revisions: Revisions that are gone.
         objects: Stored objects that nothing needed any more.
+        size: About how many bytes these had, as they were stored.
+        dry_run: Nothing was changed.
+        namespaces: Of a dry run, what goes and what stays and why, by name; the daemon
+            names a limited number.
+        namespaces_all: How many of these there are.
     """
 
     revisions: int
     objects: int = 0
+    size: int = 0
+    dry_run: bool = False
+    namespaces: tuple[CollectedNamespace, ...] = ()
+    namespaces_all: int = 0
+
+
+class BackupRestored(NamedTuple):
+    """What the restore of a backup has put there.
+
+    Attributes:
+        backups: How many files, each on top of the one before.
+        namespaces: How many.
+        branches: How many.
+        checkpoints: How many.
+        revisions: How many.
+        objects: Tree nodes and contents; some may have come twice.
+    """
+
+    backups: int
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: int
 
 
 class Place(NamedTuple):

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from st8.client import _core
+from st8.client._backups import backup, restore_backup
 from st8.client._connection import Deadline
 from st8.client._selection import Pick
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from st8.client._async_transport import AsyncTransport
-    from st8.client._results import Collected, Redacted
+    from st8.client._results import BackupRestored, Collected, Redacted
     from st8.client._transport import Transport
+    from st8.core.backup import Summary
     from st8.core.ids import Scope
 
 __all__ = ["AsyncUpkeep", "Upkeep"]
@@ -27,23 +30,31 @@ class Upkeep:
 
     def gc(
         self,
-        keep: int = 10,
+        keep: int | None = None,
         *,
+        younger_than_s: float | None = None,
         namespace: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> Collected:
         """Remove old revisions, and what only they needed.
 
-        Branch heads, branch bases, checkpoints and the newest ``keep`` revisions of
-        each branch stay.
+        Branch heads, branch bases and checkpoints stay, and what st8d is set to keep.
 
         Args:
-            keep: At least 1.
+            keep: The newest of each branch that stay, at least 1. This and the next
+                take the place of what st8d is set to, but for namespaces of which
+                nothing ever goes; 10 if only the next is given.
+            younger_than_s: Whatever is younger stays too.
             namespace: Only of this one; all if None.
+            dry_run: Change nothing; tell what would go, and what stays and why.
             timeout_s: Seconds it may take; None for no limit, as it takes long
                 where there is much.
         """
-        return self._transport.send(_core.gc(keep, namespace), Deadline(timeout_s))
+        return self._transport.send(
+            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
+            Deadline(timeout_s),
+        )
 
     def redact(
         self,
@@ -89,23 +100,57 @@ class Upkeep:
             Deadline(timeout_s),
         )
 
+    def backup(
+        self, *, namespace: str | None = None, base: Summary | None = None
+    ) -> Iterator[bytes]:
+        """Yield the bytes of a backup; it is one only if they come to their end.
+
+        Whoever keeps them feeds them to a :class:`st8.core.backup.Summary`, whose
+        ``finish`` says whether they did.
+
+        Args:
+            namespace: Only of this one; all if None.
+            base: Only what this backup lacks, which was read to its end.
+
+        Raises:
+            NamespaceNotFound: There is no such namespace.
+            OtherHistory: The base was not made from this store.
+        """
+        return backup(self._transport, namespace, base)
+
+    def restore_backup(self, pieces: Iterable[bytes]) -> BackupRestored:
+        """Restore a backup, and those that stand on it: all of it, or nothing.
+
+        Args:
+            pieces: Their bytes, one backup after the other.
+
+        Raises:
+            BadBackup: It is not whole, or something in it is not right.
+            NamespaceExists: A namespace of it is there already.
+            Overtaken: A garbage collection or another restore was begun meanwhile.
+        """
+        return restore_backup(self._transport, pieces)
+
 
 class AsyncUpkeep:
-    """Part of :class:`st8.AsyncClient`."""
+    """Part of :class:`st8.AsyncClient`, which has no backups: they are for scripts."""
 
     _scope: Scope
     _transport: AsyncTransport
 
     async def gc(
         self,
-        keep: int = 10,
+        keep: int | None = None,
         *,
+        younger_than_s: float | None = None,
         namespace: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> Collected:
         """Remove old revisions, and what only they needed."""
         return await self._transport.send(
-            _core.gc(keep, namespace), Deadline(timeout_s)
+            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
+            Deadline(timeout_s),
         )
 
     async def redact(

@@ -11,6 +11,7 @@ from st8.config.migration import Migration, load_migration
 from st8.config.reading import Command, Finished, UsageError, load, parse_command
 from st8.config.settings import (
     Address,
+    RetentionRule,
     Settings,
     Systemd,
     TcpAddress,
@@ -28,6 +29,7 @@ __all__ = [
     "Command",
     "Finished",
     "Migration",
+    "RetentionRule",
     "Setting",
     "Settings",
     "Systemd",

@@ -117,6 +117,8 @@ def load(
         write_timeout_s=values["write-timeout"],
         idle_timeout_s=values["idle-timeout"],
         shutdown_timeout_s=values["shutdown-timeout"],
+        retention=values["retention"],
+        gc_interval_s=values["gc-interval"],
         log_format=values["log-format"],
         log_level=values["log-level"],
         log_colors=not variables.get("NO_COLOR"),
@@ -262,8 +264,9 @@ def _help() -> str:
         "a variable the file, and the file the default.",
         "",
         "Durations are written as 500ms, 30s, 1m30s; a timeout of 0 is no limit, save",
-        "that --shutdown-timeout 0 waits for nothing. SIGHUP reads tokens, policies and",
-        "certificates anew. --token can be read in the process list by everyone on the",
-        "machine: --token-file and ST8D_TOKEN are better places.",
+        "that --shutdown-timeout 0 waits for nothing. SIGHUP reads tokens, policies,",
+        "certificates and what a collection keeps anew. --token can be read in the",
+        "process list by everyone on the machine: --token-file and ST8D_TOKEN are better",
+        "places.",
     ]
     return "\n".join(lines)

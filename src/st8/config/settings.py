@@ -10,6 +10,7 @@ __all__ = [
     "Address",
     "LogFormat",
     "LogLevel",
+    "RetentionRule",
     "Settings",
     "Systemd",
     "TcpAddress",
@@ -78,6 +79,23 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """What a collection keeps of the namespaces that match a pattern.
+
+    Attributes:
+        pattern: See :class:`st8.auth.globs.Glob`.
+        keep: So many of the newest revisions of each branch.
+        younger_than_s: Whatever is younger.
+        never: Everything.
+    """
+
+    pattern: str
+    keep: int
+    younger_than_s: float = 0.0
+    never: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Systemd:
     """What the service manager has said.
 
@@ -115,6 +133,8 @@ class Settings:
             nothing of it.
         idle_timeout_s: How long a connection is kept for a next request.
         shutdown_timeout_s: How long requests may go on after a signal.
+        retention: What a collection keeps; the first that matches holds.
+        gc_interval_s: How often it collects by itself; 0 is never.
         log_format: ``auto`` is text on a terminal and JSON elsewhere.
         log_level: The least level that is logged.
         log_colors: Whether text on a terminal may be coloured.
@@ -137,6 +157,8 @@ class Settings:
     write_timeout_s: float = 60.0
     idle_timeout_s: float = 120.0
     shutdown_timeout_s: float = 10.0
+    retention: tuple[RetentionRule, ...] = (RetentionRule("*", 10),)
+    gc_interval_s: float = 0.0
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     log_colors: bool = True

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from st8.config.settings import Address, TcpAddress, UnixAddress
+from st8.auth.globs import Glob
+from st8.config.settings import Address, RetentionRule, TcpAddress, UnixAddress
 from st8.core import limits
-from st8.core.durations import parse_duration
+from st8.core.durations import parse_age, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,12 @@ __all__ = [
     "parse_audit_log",
     "parse_directory",
     "parse_file",
+    "parse_interval",
     "parse_limit",
     "parse_listen",
     "parse_one_of",
     "parse_place",
+    "parse_retention",
     "parse_store",
     "parse_switch",
     "parse_token",
@@ -96,6 +99,53 @@ def _parse_unix(text: str) -> UnixAddress:
 def parse_limit(text: str) -> float:
     """Return a duration that bounds something; 0 bounds nothing."""
     return parse_duration(text) or float("inf")
+
+
+def parse_interval(text: str) -> float:
+    """Return how often something is done, a second at the least; 0 is never."""
+    interval_s = parse_age(text)
+    if 0 < interval_s < 1:
+        raise ValueError(f"{text!r} is too often; the least is 1s, and 0 is never")
+    return interval_s
+
+
+def parse_retention(text: str) -> RetentionRule:
+    """Return the rule of ``PATTERN:keep=N,younger-than=AGE`` or ``PATTERN:never``.
+
+    Either of the two terms may be left out.
+    """
+    pattern, colon, terms = text.rpartition(":")
+    if not colon or not pattern:
+        raise ValueError(
+            f"{text!r} is no rule; write 'payments/*:keep=100,younger-than=30d', or "
+            "'audit:never'"
+        )
+    Glob(pattern)
+    if terms == "never":
+        return RetentionRule(pattern, 1, never=True)
+    found: dict[str, str] = {}
+    for term in terms.split(","):
+        name, equals, value = term.partition("=")
+        if name not in {"keep", "younger-than"} or not equals or name in found:
+            raise ValueError(
+                f"{term!r} in {text!r} is none of never, keep=N and younger-than=AGE, "
+                "or is there twice"
+            )
+        found[name] = value
+    keep = found.get("keep", "10")
+    most = limits.GC_KEEP.maximum
+    if not (keep.isascii() and keep.isdigit()) or not 1 <= int(keep[:12]) <= most:
+        raise ValueError(
+            f"keep={keep} in {text!r} is no number of revisions; it is from 1 to {most} "
+            f"({limits.GC_KEEP.name})"
+        )
+    age_s = parse_age(found.get("younger-than", "0"))
+    if age_s > limits.GC_YOUNGER_SECONDS.maximum:
+        raise ValueError(
+            f"younger-than in {text!r} is more than {limits.GC_YOUNGER_SECONDS.maximum} "
+            f"seconds ({limits.GC_YOUNGER_SECONDS.name}); write never to keep all"
+        )
+    return RetentionRule(pattern, int(keep), age_s)
 
 
 def parse_directory(text: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["parse_duration"]
+__all__ = ["format_age", "parse_age", "parse_duration"]
 
 _UNITS_S: Final = {
     "ns": 1e-9,
@@ -17,6 +17,8 @@ _UNITS_S: Final = {
     "m": 60.0,
     "h": 3600.0,
 }
+_LONG_S: Final = {"d": 86_400, "w": 7 * 86_400}
+_LONG: Final = re.compile(r"(\d{1,6})([dw])", re.ASCII)
 _PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re.ASCII)
 
 
@@ -37,3 +39,29 @@ def parse_duration(text: str) -> float:
             f"{text!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
         )
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def parse_age(text: str) -> float:
+    """Return the seconds of an age: a duration, or whole days or weeks as ``30d``.
+
+    Raises:
+        ValueError: It is none; says what one looks like.
+    """
+    long = _LONG.fullmatch(text)
+    if long:
+        return float(int(long[1]) * _LONG_S[long[2]])
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an age such as 12h, 30d or 2w") from None
+
+
+def format_age(seconds: float) -> str:
+    """Return an age as :func:`parse_age` reads it, in the largest unit that fits."""
+    whole = int(seconds)
+    if whole != seconds:
+        return f"{seconds:f}".rstrip("0") + "s"
+    for unit, size in (("d", _LONG_S["d"]), ("h", 3_600), ("m", 60)):
+        if whole and not whole % size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"

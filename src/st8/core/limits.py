@@ -189,6 +189,17 @@ GC_KEEP = Limit(
     1_000_000_000,
     "Newest revisions of a branch that a collection keeps.",
 )
+GC_YOUNGER_SECONDS = Limit(
+    "gc_younger_seconds_max",
+    1_000 * 365 * 24 * 60 * 60,
+    "The age that a collection leaves alone: a thousand years, which 64 bits hold.",
+)
+GC_RANGES = Limit(
+    "gc_ranges_max",
+    100,
+    "Stretches of revisions that a dry run of a collection names of one namespace; how "
+    "many there are it tells all the same.",
+)
 CONNECTIONS = Limit(
     "connections_max",
     16_384,

@@ -39,10 +39,14 @@ __all__ = [
     "Heard",
     "HeldObject",
     "NamespaceState",
+    "Pointers",
+    "Raised",
     "Record",
     "SelfCheck",
+    "Shrunk",
     "Stale",
     "Store",
+    "Swept",
 ]
 
 
@@ -71,6 +75,20 @@ class NamespaceState(NamedTuple):
 
     last_revision: RevisionNumber
     epoch: int
+
+
+class Pointers(NamedTuple):
+    """What can move in a store, as it was at one moment.
+
+    Attributes:
+        namespaces: Those that have a revision, with the newest number of each.
+        branches: Their branches, each with its namespace.
+        checkpoints: Their checkpoints, likewise.
+    """
+
+    namespaces: Sequence[NamespaceInfo]
+    branches: Sequence[tuple[Namespace, Branch]]
+    checkpoints: Sequence[tuple[Namespace, Checkpoint]]
 
 
 class Answer(NamedTuple):
@@ -208,6 +226,46 @@ class CommitTimes(NamedTuple):
     moves: int | None = None
 
 
+class Raised(NamedTuple):
+    """A collection epoch that was counted up.
+
+    Attributes:
+        epoch: The new one.
+        revisions: How many were deleted.
+    """
+
+    epoch: int
+    revisions: int
+
+
+class Swept(NamedTuple):
+    """A piece of a sweep.
+
+    Attributes:
+        position: Where to go on; 0 at the end.
+        objects: How many were deleted.
+        size: About how many bytes they had, as they were stored.
+        held_s: How long commits were held up by it, at most.
+    """
+
+    position: int
+    objects: int
+    size: int
+    held_s: float = 0.0
+
+
+class Shrunk(NamedTuple):
+    """Space that was given back to the file system.
+
+    Attributes:
+        size: In bytes; 0 when there is no more.
+        held_s: How long commits were held up by it, at most.
+    """
+
+    size: int
+    held_s: float = 0.0
+
+
 class Store(Protocol):
     """Where objects, revisions and refs live.
 
@@ -343,12 +401,21 @@ class Store(Protocol):
         """Return the numbers of stored revisions above ``after``, ascending."""
         ...
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """Return a block for a collection, which hears whether it is the only one.
+
+        Of all who share the store: true is given to one at a time, and to the next
+        one when the block ends or its process does. Never waits.
+        """
+        ...
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """Atomically count up the collection epoch and delete revisions.
 
-        Returns the new epoch. Objects put from then on bear it.
+        A revision that a branch or a checkpoint names stays, also one that was named
+        only just now. Objects put from then on bear the new epoch.
 
         Raises:
             Stale: The epoch is not ``expected``.
@@ -376,15 +443,26 @@ class Store(Protocol):
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """Delete objects that are not marked and were stamped before ``epoch``.
 
         ``marked`` holds the prefixes of digests; see
         :func:`~st8.core.ids.digest_prefix`.
 
-        Looks at up to ``limit`` objects that follow position ``after`` (0 at the
-        beginning), in one short transaction. Returns the position to go on from,
-        0 at the end, and how many were deleted.
+        Looks at some objects that follow position ``after`` (0 at the beginning), and
+        deletes ``limit`` of them at most, in one short transaction.
+        """
+        ...
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """Tell what :meth:`sweep` would delete, whatever its stamp; deletes nothing."""
+        ...
+
+    def shrink(self, limit: int) -> Shrunk:
+        """Give space that is free back to the file system, a piece of it.
+
+        Up to ``limit`` pages of the store's, in one short transaction; always none
+        where it is not the store that sees to that.
         """
         ...
 
@@ -402,6 +480,13 @@ class Store(Protocol):
         """Return what is wrong below what the other methods show: files, indexes.
 
         And rows that no list shows. May take long; reads and writes go on.
+        """
+        ...
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """Return what can move, of one namespace or of all, as of one moment.
+
+        Each list is in byte order of namespaces and names. All of it is in memory.
         """
         ...
 

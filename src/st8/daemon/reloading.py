@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.config import Settings
+    from st8.daemon.collecting import Retentions, Schedule
     from st8.daemon.credentials import Gate, Prepared
     from st8.daemon.notify import Manager
     from st8.http.audit import AuditLog
@@ -42,6 +43,8 @@ class Reloadable(NamedTuple):
         server: Has the certificates.
         audit: Its file may have been renamed; None if there is none.
         redactor: Has to know the token.
+        retentions: What a collection keeps.
+        schedule: Collects; None where another worker does.
     """
 
     reread: Callable[[], Settings]
@@ -49,6 +52,8 @@ class Reloadable(NamedTuple):
     server: HttpServer
     audit: AuditLog | None
     redactor: Redactor
+    retentions: Retentions
+    schedule: Schedule | None
 
 
 class _Prepared(NamedTuple):
@@ -115,6 +120,9 @@ class Reloader:
         else:
             prepared.credentials.take()
             self._settings = prepared.settings
+            self._parts.retentions.take(prepared.settings)
+            if self._parts.schedule is not None:
+                self._parts.schedule.take(prepared.settings.gc_interval_s)
             _log.info("st8d has reloaded", extra={"auth": self._parts.gate.kind})
             return
         _log.error("nothing was reloaded, all is as it was: %s", problem)
@@ -146,11 +154,13 @@ def mended(old: Settings, fresh: Settings) -> Settings:
         token_from_flag=fresh.token_from_flag,
         token_config=fresh.token_config,
         auth_config=fresh.auth_config,
+        retention=fresh.retention,
+        gc_interval_s=fresh.gc_interval_s,
         tls=tls,
     )
     if made != fresh:
         _log.warning(
-            "settings other than tokens, policies and certificates have changed; "
-            "restart st8d to bring them into force"
+            "settings other than tokens, policies, certificates and what is kept have "
+            "changed; restart st8d to bring them into force"
         )
     return made

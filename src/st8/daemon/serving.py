@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from st8.clock import SystemClock
+from st8.daemon.collecting import Retentions, Schedule
 from st8.daemon.credentials import Gate, read_token
 from st8.daemon.parts import (
     loop_factory,
@@ -80,13 +81,19 @@ def serve(settings: Settings, reread: Callable[[], Settings], place: Place) -> N
                 _log.warning(warning)
         engine = Engine(store, SystemClock())
         stack.callback(engine.close)
+        retentions = Retentions(settings)
         app = make_app(engine, authoriser=gate, audit=audit)
+        app.service.retention = retentions.of
         stack.callback(app.close)
+        schedule = None
+        if place.worker in (None, 1):  # one of them is enough
+            schedule = Schedule(engine, retentions, settings.gc_interval_s)
+            stack.callback(schedule.close)
         if place.worker is not None and place.board is not None:
             app.service.metrics.join(place.board, place.worker)
         guards = make_guards(settings)
         server = make_server(app, listeners, guards, tls=tls, access=access)
-        parts = Reloadable(reread, gate, server, audit, redactor)
+        parts = Reloadable(reread, gate, server, audit, redactor, retentions, schedule)
         serving = Serving(app, listeners, store.name, parts)
         daemon = Daemon(settings, serving, place.lead(store.name, gate.kind))
         stack.callback(daemon.watchdog.stop)

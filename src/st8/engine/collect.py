@@ -1,246 +1,271 @@
 """Garbage collection: old revisions, and then the objects nobody refers to.
 
-Kept are, in each namespace, every branch's head and base, every checkpoint, and
-the newest ``keep`` revisions of each branch; of those also the state before, so
-that a log can still say what each of them changed.
+Kept are, in each namespace, every branch's head and base, every checkpoint, and what
+its :class:`~st8.engine.retention.Retention` says: the newest revisions of each branch,
+and what is young. Of those also the state before, so that a log can still say what each
+of them changed.
 
-Three steps, of which only short pieces hold up writes. (1) Revisions that are not
-kept are deleted, a few at a time between two commits, and the collection epoch is
+Four steps, of which only short pieces hold up writes. (1) Revisions that are not
+kept are deleted, some at a time between two commits, and the collection epoch is
 counted up. (2) What the remaining revisions refer to is marked; nothing is locked.
 (3) Objects that are not marked and were not stamped since are deleted in small
 batches. A commit stamps every object that it makes with the epoch it was prepared
 in, so nothing that it needs can go: what it did not make is below a kept revision.
+(4) Free space is given back to the file system, page by page.
+
+How many go at a time is decided by the time that the last ones took
+(:class:`~st8.engine.pace.Pieces`), and after each piece the others have more time than
+it took.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
-from st8.core.errors import (
-    BranchNotFound,
-    InvalidValue,
-    LimitExceeded,
-    NamespaceNotFound,
-    RevisionCollected,
-    Unavailable,
-)
+from st8.core.errors import NamespaceNotFound, Unavailable
 from st8.core.failpoints import failpoint
-from st8.core.ids import (
-    DEFAULT_NAMESPACE,
-    Digest,
-    Namespace,
-    RevisionNumber,
-    Scope,
-    digest_prefix,
-)
-from st8.core.node import EMPTY_ROOT
+from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
-from st8.engine import pages
-from st8.engine.history import head_of, history
-from st8.engine.results import Collected
+from st8.engine import pages, unfinished
+from st8.engine.choice import Choice, choose
+from st8.engine.integers import Integers
+from st8.engine.marks import mark
+from st8.engine.pace import Pace, Pieces
+from st8.engine.results import Collected, Explained, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import threading
+    from collections.abc import Callable, Container, Iterator
 
-    from st8.core.ports import Store
-    from st8.core.revisions import Branch, Revision
+    from st8.core.ports import Raised, Store
     from st8.engine.commit import Committer
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
+    from st8.engine.retention import Rules
 
-__all__ = ["collect"]
+__all__ = ["GarbageCollection"]
 
-_REMOVED_AT_ONCE: Final = 1_000
-_SWEPT_AT_ONCE: Final = 500
+_REMOVED_AT_ONCE: Final = (50, 10_000)
+_SWEPT_AT_ONCE: Final = (16, 512)
+_GIVEN_BACK_AT_ONCE: Final = (4, 1_024)
+_REST: Final = 2
+"""After a piece that held up writes, so many times what it took."""
 _ATTEMPTS: Final = 16
 """How often the epoch is looked up anew when others collect in the same store."""
 
 
-class _Named(NamedTuple):
-    """Revisions of a namespace that something names.
+class GarbageCollection:
+    """One collection, or the explanation of one; used once, by one thread.
 
-    Attributes:
-        branches: The branches.
-        numbers: Their heads and bases, and the checkpoints.
+    May take long; reads and writes go on.
     """
 
-    branches: list[Branch]
-    numbers: set[int]
+    def __init__(
+        self,
+        store: Store,
+        refs: Refs,
+        objects: Objects,
+        committer: Committer,
+        *,
+        rules: Rules,
+        only: Namespace | None,
+        now_ns: int,
+        stopping: threading.Event,
+    ) -> None:
+        """Collect by ``rules``, in all namespaces or in one.
 
+        Args:
+            store: Where.
+            refs: What is remembered of it.
+            objects: See ``refs``.
+            committer: Writes to the store.
+            rules: What is kept.
+            only: The one namespace; None for all.
+            now_ns: What an age counts from.
+            stopping: Ends it when it is set.
 
-def collect(
-    store: Store,
-    refs: Refs,
-    objects: Objects,
-    committer: Committer,
-    *,
-    keep: int,
-    only: Namespace | None,
-) -> Collected:
-    """Collect in all namespaces, or in one; see above.
+        Raises:
+            NamespaceNotFound: Nothing was ever applied in ``only``.
+        """
+        if only is not None and not store.namespace(only).last_revision:
+            raise NamespaceNotFound(only)
+        self._store = store
+        self._refs = refs
+        self._objects = objects
+        self._committer = committer
+        self._rules = rules
+        self._only = only
+        self._now_ns = now_ns
+        self._pace = Pace(stopping)
 
-    May take long; reads and writes go on. One collection at a time.
+    def run(self) -> Collected:
+        """Collect.
 
-    Raises:
-        InvalidValue: ``keep`` is less than 1.
-        LimitExceeded: ``keep`` is greater than ``gc_keep_max``.
-        NamespaceNotFound: Nothing was ever applied in ``only``.
-        Corrupt: Something that is to be kept is damaged.
-        Unavailable: Other daemons kept collecting in the same store.
-    """
-    if keep < 1:
-        raise InvalidValue("keep", f"{keep} must be at least 1")
-    if keep > limits.GC_KEEP.maximum:
-        raise LimitExceeded(limits.GC_KEEP, "keep", keep)
-    if only is not None and not store.namespace(only).last_revision:
-        raise NamespaceNotFound(only)
-    revisions = 0
-    every = [only] if only is not None else [i.name for i in pages.namespaces(store)]
-    for namespace in every:
-        revisions += _remove_revisions(store, refs, committer, namespace, keep)
-    # Always a new epoch: what was stamped in the old one may be swept now.
-    epoch = 0
+        Raises:
+            InvalidValue: A rule can't be gone by.
+            LimitExceeded: See ``InvalidValue``.
+            Corrupt: Something that is to be kept is damaged.
+            ShuttingDown: It was stopped; the next one does what is left.
+            Unavailable: Other daemons kept collecting in the same store.
+        """
+        if self._only is None:
+            self._clear_unfinished()
+        revisions = 0
+        pieces = Pieces(*_REMOVED_AT_ONCE)
+        for choice in self._choices():
+            revisions += self._remove(choice, pieces)
+        # Always a new epoch: what was stamped in the old one may be swept now.
+        work = partial(self._raise_epoch, DEFAULT_NAMESPACE, [])
+        failpoint("collect.before_epoch")
+        epoch = self._between_batches(work).epoch
+        failpoint("collect.after_epoch")
+        marks = mark(self._store, self._objects, {}, self._pace)
+        failpoint("collect.marked")
+        objects, size = self._sweep(marks, epoch)
+        if objects:
+            self._give_back()
+        return Collected(revisions, objects, size)
 
-    def next_epoch() -> None:
-        nonlocal epoch
-        epoch = _raise_epoch(store, refs, DEFAULT_NAMESPACE, list)
+    def explain(self) -> Explained:
+        """Tell what :meth:`run` would do, and change nothing.
 
-    failpoint("collect.before_epoch")
-    committer.between_batches(next_epoch).result()
-    failpoint("collect.after_epoch")
-    marked = _mark(store, refs, objects)
-    failpoint("collect.marked")
-    return Collected(revisions, _sweep(store, marked, epoch))
+        Raises:
+            St8Error: See :meth:`run`.
+        """
+        shares: list[Share] = []
+        going: dict[Namespace, Container[int]] = {}
+        revisions = number = 0
+        for choice in self._choices():
+            number += 1
+            if number <= limits.PAGE_ENTRIES.maximum:
+                shares.append(choice.share)
+            if choice.going:
+                revisions += len(choice.going)
+                going[choice.share.namespace] = Integers(choice.going)
+        marks = mark(self._store, self._objects, going, self._pace)
+        objects = size = position = 0
+        while True:
+            position, some, weight, _ = self._store.weigh(
+                marks, position, _SWEPT_AT_ONCE[1]
+            )
+            objects += some
+            size += weight
+            if not position:
+                break
+            self._pace.rest()
+        return Explained(shares, number, Collected(revisions, objects, size))
 
+    def _choices(self) -> Iterator[Choice]:
+        """Choose what goes, in one namespace after the other."""
+        every = (
+            (info.name for info in pages.namespaces(self._store))
+            if self._only is None
+            else [self._only]
+        )
+        for namespace in every:
+            retention = self._rules(namespace)
+            retention.check()
+            yield choose(
+                self._store,
+                self._refs,
+                namespace,
+                retention,
+                now_ns=self._now_ns,
+                pace=self._pace,
+            )
 
-def _remove_revisions(
-    store: Store, refs: Refs, committer: Committer, namespace: Namespace, keep: int
-) -> int:
-    """Delete the revisions of a namespace that are not kept; return how many."""
-    # Read first: what is made from now on is not looked at.
-    last = store.namespace(namespace).last_revision
-    named = _named(store, namespace)
-    kept = named.numbers
-    for branch in named.branches:
-        with suppress(BranchNotFound):  # it was taken away meanwhile
-            head = head_of(refs, Scope(namespace, branch.name), branch)
-            kept.update(revision.number for revision in history(refs, head, keep))
-    old = [n for n in pages.numbers(store, namespace) if n <= last and n not in kept]
-    removed = 0
+    def _clear_unfinished(self) -> None:
+        """Remove what restores that were broken off have left."""
+        raise_epoch = unfinished.epoch_raiser(self._store, self._refs, self._committer)
+        for _ in range(_ATTEMPTS):
+            with suppress(Stale):
+                unfinished.clear_marked(self._store, raise_epoch)
+                return
 
-    for start in range(0, len(old), _REMOVED_AT_ONCE):
-        some = old[start : start + _REMOVED_AT_ONCE]
+    def _remove(self, choice: Choice, pieces: Pieces) -> int:
+        """Delete the revisions that go; return how many did."""
+        removed = start = 0
+        while start < len(choice.going):
+            some = [
+                RevisionNumber(number)
+                for number in choice.going[start : start + pieces.size]
+            ]
+            start += len(some)
+            work = partial(self._raise_epoch, choice.share.namespace, some)
+            failpoint("collect.before_removal")
+            removed += self._between_batches(work, pieces).revisions
+            failpoint("collect.after_removal")
+        return removed
 
-        def remove(some: list[RevisionNumber] = some) -> None:
-            nonlocal removed
-            gone: list[RevisionNumber] = []
+    def _between_batches(
+        self, work: Callable[[], Raised], pieces: Pieces | None = None
+    ) -> Raised:
+        """Do ``work`` while nothing is committed, and then rest; return what it does."""
+        done: list[tuple[Raised, float]] = []
 
-            def choose() -> list[RevisionNumber]:
-                # A checkpoint or branch may have been set since.
-                named_now = _named(store, namespace).numbers
-                gone[:] = [number for number in some if number not in named_now]
-                return gone
+        def do() -> None:
+            begun_s = time.perf_counter()
+            raised = work()
+            done.append((raised, time.perf_counter() - begun_s))
 
-            _raise_epoch(store, refs, namespace, choose)
-            removed += len(gone)
+        self._committer.between_batches(do).result()
+        [(raised, took_s)] = done
+        self._done(took_s, pieces)
+        return raised
 
-        failpoint("collect.before_removal")
-        committer.between_batches(remove).result()
-        failpoint("collect.after_removal")
-    return removed
+    def _done(self, took_s: float, pieces: Pieces | None) -> None:
+        """Rest after a piece that writes have waited for."""
+        if pieces is not None:
+            pieces.took(took_s)
+        self._pace.rest(_REST * took_s)
 
+    def _raise_epoch(self, namespace: Namespace, gone: list[RevisionNumber]) -> Raised:
+        """Count up the epoch and delete revisions.
 
-def _raise_epoch(
-    store: Store,
-    refs: Refs,
-    namespace: Namespace,
-    choose: Callable[[], Sequence[RevisionNumber]],
-) -> int:
-    """Count up the epoch and delete revisions of a namespace; return the epoch.
+        Raises:
+            Unavailable: Others were quicker each time.
+        """
+        for _ in range(_ATTEMPTS):
+            expected = self._refs.namespace(namespace).epoch
+            try:
+                raised = self._store.raise_epoch({namespace: gone}, expected)
+            except Stale:
+                self._refs.forget_refs()
+                continue
+            self._refs.forget_revisions(namespace, gone, raised.epoch)
+            return raised
+        raise Unavailable(
+            "other daemons kept collecting in the same store: gave up after "
+            f"{_ATTEMPTS} attempts, and what was left was not removed. Try again when "
+            "they are done"
+        )
 
-    ``choose`` says which revisions. It is asked anew each time that another daemon
-    was quicker.
+    def _sweep(self, marks: Integers, epoch: int) -> tuple[int, int]:
+        """Delete what is not marked; return how many objects and bytes."""
+        objects = size = position = 0
+        pieces = Pieces(*_SWEPT_AT_ONCE)
+        while True:
+            failpoint("collect.before_sweep")
+            position, some, weight, held_s = self._store.sweep(
+                marks, epoch, position, pieces.size
+            )
+            failpoint("collect.after_sweep")
+            self._done(held_s, pieces)
+            objects += some
+            size += weight
+            if not position:
+                return objects, size
 
-    Raises:
-        Unavailable: Others were quicker each time.
-    """
-    for _ in range(_ATTEMPTS):
-        expected = refs.namespace(namespace).epoch
-        gone = choose()
-        try:
-            epoch = store.raise_epoch({namespace: gone}, expected)
-        except Stale:
-            refs.forget_refs()
-            continue
-        refs.forget_revisions(namespace, gone, epoch)
-        return epoch
-    raise Unavailable(
-        "other daemons kept collecting in the same store: gave up after "
-        f"{_ATTEMPTS} attempts, and what was left was not removed. Try again when "
-        "they are done"
-    )
-
-
-def _named(store: Store, namespace: Namespace) -> _Named:
-    """Return the revisions that a branch or checkpoint names."""
-    branches = list(pages.branches(store, namespace))
-    numbers: set[int] = set()
-    numbers.update(n for branch in branches for n in (branch.base, branch.head))
-    numbers.update(c.revision for c in pages.checkpoints(store, namespace))
-    return _Named(branches, numbers)
-
-
-def _mark(store: Store, refs: Refs, objects: Objects) -> set[int]:
-    """Mark all that the stored revisions refer to, in all namespaces."""
-    marks: set[int] = set()
-    walked: set[Digest] = set()
-    for namespace, _ in pages.namespaces(store):
-        for number in pages.numbers(store, namespace):
-            revision = refs.revision(namespace, number)
-            if revision is not None:
-                walked |= _mark_trees(objects, revision, walked, marks)
-    return marks
-
-
-def _mark_trees(
-    objects: Objects, revision: Revision, walked: set[Digest], marks: set[int]
-) -> set[Digest]:
-    """Mark a revision's state, and the one before, but for what was ``walked``.
-
-    Returns the nodes that were walked now: none where another daemon collects the
-    revision meanwhile, since then it can't be told what is below them.
-
-    Digests that begin alike keep each other alive, which is safe.
-    """
-    source = objects.of(revision)
-    new: set[Digest] = set()
-    waiting = [revision.root, revision.parent_root]
-    while waiting:
-        digest = waiting.pop()
-        if digest in walked or digest in new or digest == EMPTY_ROOT:
-            continue
-        new.add(digest)
-        marks.add(digest_prefix(digest))
-        try:
-            node = source.node(digest)
-        except RevisionCollected:
-            return set()
-        if node.level:
-            waiting += node.children()
-        else:
-            marks.update(map(digest_prefix, node.children()))
-    return new
-
-
-def _sweep(store: Store, marks: set[int], epoch: int) -> int:
-    deleted = 0
-    position = 0
-    while True:
-        failpoint("collect.before_sweep")
-        position, some = store.sweep(marks, epoch, position, _SWEPT_AT_ONCE)
-        failpoint("collect.after_sweep")
-        deleted += some
-        if not position:
-            return deleted
+    def _give_back(self) -> None:
+        """Give back the space that is free."""
+        pieces = Pieces(*_GIVEN_BACK_AT_ONCE)
+        while True:
+            failpoint("collect.before_shrink")
+            size, held_s = self._store.shrink(pieces.size)
+            if not size:
+                return
+            self._done(held_s, pieces)

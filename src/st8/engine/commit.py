@@ -36,7 +36,7 @@ from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
     from st8.core.ids import Namespace
-    from st8.core.ports import BranchAt, Clock, Store
+    from st8.core.ports import Batch, BranchAt, Clock, Store
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
@@ -136,6 +136,24 @@ class Committer:
             self._works.append((work, future))
             self._start()
         return future
+
+    def commit_aside(self, batch: Batch) -> None:
+        """Commit a batch that no request has made, and wait until it is durable.
+
+        Raises:
+            Stale: It does not fit what is there; nothing was written.
+            St8Error: See :meth:`Store.commit`.
+        """
+
+        def work() -> None:
+            try:
+                self._store.commit(batch)
+            finally:
+                self._refs.forget_refs()
+                self._guesses.forget(None)
+            self.tell([Scope(*at) for at in batch.branches])
+
+        self.between_batches(work).result()
 
     def close(self) -> None:
         """Refuse new writes, finish those that wait, and stop the thread."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound, NotReached, St8Error
+from st8.core.errors import (
+    CheckpointNotFound,
+    Conflict,
+    NotReached,
+    St8Error,
+    Unavailable,
+)
 from st8.core.ids import (
+    DEFAULT_NAMESPACE,
     CheckpointName,
     Digest,
     Namespace,
@@ -17,8 +25,9 @@ from st8.core.ids import (
 )
 from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
+from st8.engine.backup import begin_backup
 from st8.engine.claim import check_whole
-from st8.engine.collect import collect
+from st8.engine.collect import GarbageCollection
 from st8.engine.commit import Committer
 from st8.engine.history import (
     ALL,
@@ -49,18 +58,30 @@ from st8.engine.requests import (
     Side,
     WriteRequest,
 )
-from st8.engine.results import Collected, Diff, Page, Redacted, WriteResult
+from st8.engine.restoring import restore_backup
+from st8.engine.results import (
+    Collected,
+    Diff,
+    Explained,
+    Page,
+    Redacted,
+    WriteResult,
+)
+from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.engine.state import ChangeList, State
-from st8.engine.stats import EngineStats
+from st8.engine.stats import CollectionStats, EngineStats
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from st8.core.ports import BranchAt, Clock, Store
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.backup import Base
     from st8.engine.commit import Done, Listener
+    from st8.engine.restoring import Restored
+    from st8.engine.retention import Rules
     from st8.engine.writes import Written
 
 __all__ = ["DEFAULT_CACHE_BYTES", "UNKNOWN", "Engine"]
@@ -105,8 +126,12 @@ class Engine:
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects)
+        self._clock = clock
         self._collecting = threading.Lock()
+        self._restoring = threading.Lock()
         self._forgetters: list[Callable[[], None]] = []
+        self._stopping = threading.Event()
+        self._collections = CollectionStats()
 
     @property
     def exclusive(self) -> bool:
@@ -365,21 +390,105 @@ class Engine:
         """
         self._do(request)
 
-    def collect(self, keep: int = 10, namespace: Namespace | None = None) -> Collected:
+    def collect(
+        self,
+        keep: int = KEEP_DEFAULT,
+        namespace: Namespace | None = None,
+        *,
+        rules: Rules | None = None,
+    ) -> Collected:
         """Remove old revisions and what only they used; see :mod:`collect`.
 
         Takes long on a large store; reads and writes go on meanwhile. A second
         collection waits for the first.
+
+        Args:
+            keep: So many of the newest revisions of each branch stay.
+            namespace: Only of this one; None for all.
+            rules: What stays instead, by namespace.
+
+        Raises:
+            NamespaceNotFound: Nothing was ever applied in ``namespace``.
+            Unavailable: Another daemon collects in the same store.
+            St8Error: See :meth:`GarbageCollection.run`.
         """
+        begun_s = time.perf_counter()
+        try:
+            with self._collecting, self._store.collecting() as alone:
+                _check_alone(alone=alone)
+                done = self._collection(keep, namespace, rules).run()
+        except BaseException:
+            self._collections.failures += 1
+            raise
+        self._collections.add(done, time.perf_counter() - begun_s, self._clock.now_ns())
+        return done
+
+    def explain_collection(
+        self,
+        keep: int = KEEP_DEFAULT,
+        namespace: Namespace | None = None,
+        *,
+        rules: Rules | None = None,
+    ) -> Explained:
+        """Tell what :meth:`collect` would do, and change nothing."""
         with self._collecting:
-            return collect(
-                self._store,
-                self._refs,
-                self._objects,
-                self._committer,
-                keep=keep,
-                only=namespace,
+            return self._collection(keep, namespace, rules).explain()
+
+    def _collection(
+        self, keep: int, namespace: Namespace | None, rules: Rules | None
+    ) -> GarbageCollection:
+        retention = Retention(keep)
+        retention.check()
+        return GarbageCollection(
+            self._store,
+            self._refs,
+            self._objects,
+            self._committer,
+            rules=rules or (lambda _: retention),
+            only=namespace,
+            now_ns=self._clock.now_ns(),
+            stopping=self._stopping,
+        )
+
+    def collection_epoch(self) -> int:
+        """Return a number that every collection counts up, whoever's it is."""
+        return self._store.namespace(DEFAULT_NAMESPACE).epoch
+
+    def stop_collecting(self) -> None:
+        """End a collection that is going on, soon, and begin none any more."""
+        self._stopping.set()
+
+    def backup(
+        self, namespace: Namespace | None = None, base: Base | None = None
+    ) -> Iterator[bytes]:
+        """Return the stream of a backup; see :func:`backup.begin_backup`."""
+        return begin_backup(self._store, self._clock, namespace, base)
+
+    def restore_backup(
+        self,
+        read: Callable[[], bytes],
+        may: Callable[[Namespace], None] = lambda _: None,
+    ) -> Restored:
+        """Put back a backup; see :func:`restoring.restore_backup`.
+
+        A collection here waits until it is done, and it waits for one.
+
+        Raises:
+            Conflict: Another one is being restored here.
+        """
+        if not self._restoring.acquire(blocking=False):
+            raise Conflict(
+                "another backup is being restored here; try again when that is done"
             )
+        try:
+            with self._collecting:
+                done = restore_backup(
+                    self._store, self._refs, self._committer, read, may
+                )
+            self._forget_contents()
+            return done
+        finally:
+            self._restoring.release()
 
     def redact(self, request: Redact) -> Redacted:
         """Take a content out of all revisions; see :mod:`redact`.
@@ -438,11 +547,14 @@ class Engine:
             cache_hits=sum(cache.hits for cache in caches),
             cache_misses=sum(cache.misses for cache in caches),
             cache_bytes=sum(cache.size for cache in caches),
+            collections=self._collections,
         )
 
     def close(self) -> None:
         """Refuse new writes, finish those that wait, and close the store."""
-        self._committer.close()
+        self.stop_collecting()
+        with self._collecting:  # what it does last needs the store
+            self._committer.close()
         self._store.close()
 
     def _resolve(
@@ -481,3 +593,12 @@ def _number(revision: Revision | None) -> RevisionNumber:
 def _page(found: Sequence[_ItemT], limit: int) -> Page[_ItemT]:
     items = list(found[:limit])
     return Page(items, items[-1].name if len(found) > limit else None)
+
+
+def _check_alone(*, alone: bool) -> None:
+    """Raise unless this daemon is the only one that collects."""
+    if not alone:
+        raise Unavailable(
+            "another daemon collects garbage in the same store; nothing was removed by "
+            "this one. Try again when that is done"
+        )

@@ -10,9 +10,19 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Digest, Key, Namespace, RevisionNumber
     from st8.core.revisions import Revision
+    from st8.engine.retention import Retention
     from st8.engine.state import ChangeList
 
-__all__ = ["Collected", "Diff", "Page", "Redacted", "WriteResult"]
+__all__ = [
+    "Collected",
+    "Diff",
+    "Explained",
+    "Page",
+    "Redacted",
+    "Share",
+    "Stretch",
+    "WriteResult",
+]
 
 _ItemT = TypeVar("_ItemT")
 
@@ -86,10 +96,59 @@ class Collected(NamedTuple):
     Attributes:
         revisions: Revision records.
         objects: Tree nodes and contents.
+        size: About how many bytes these had, as they were stored.
     """
 
     revisions: int
     objects: int
+    size: int
+
+
+class Stretch(NamedTuple):
+    """Revisions that go, with none between them that stays.
+
+    Attributes:
+        first, last: Their lowest and highest number.
+        revisions: How many there are; others may have gone before.
+    """
+
+    first: RevisionNumber
+    last: RevisionNumber
+    revisions: int
+
+
+class Share(NamedTuple):
+    """What a collection would do in one namespace.
+
+    Attributes:
+        namespace: Its name.
+        retention: What holds for it.
+        kept: How many revisions stay, by the first of :data:`REASONS` that holds.
+        revisions: How many go.
+        stretches: Where, from the oldest on; ``gc_ranges_max`` at most.
+        stretches_all: How many of these there are.
+    """
+
+    namespace: Namespace
+    retention: Retention
+    kept: dict[str, int]
+    revisions: int
+    stretches: list[Stretch]
+    stretches_all: int
+
+
+class Explained(NamedTuple):
+    """What a collection would do.
+
+    Attributes:
+        shares: Of each namespace, by name; ``page_entries_max`` at most.
+        shares_all: How many namespaces there are.
+        collected: What would be removed, where nobody writes meanwhile.
+    """
+
+    shares: list[Share]
+    shares_all: int
+    collected: Collected
 
 
 class Redacted(NamedTuple):

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-__all__ = ["BATCH_BOUNDS", "SYNC_BOUNDS_S", "EngineStats", "Histogram"]
+if TYPE_CHECKING:
+    from st8.engine.results import Collected
+
+__all__ = [
+    "BATCH_BOUNDS",
+    "SYNC_BOUNDS_S",
+    "CollectionStats",
+    "EngineStats",
+    "Histogram",
+]
 
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SYNC_BOUNDS_S: Final = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
@@ -32,6 +41,37 @@ class Histogram:
         self.total += value
 
 
+class CollectionStats:
+    """Counts collections; written by one thread at a time, read by any.
+
+    Attributes:
+        runs: Those that came to their end.
+        failures: Those that did not.
+        revisions, objects, size: What all of them have removed.
+        seconds: What they have taken.
+        last_ns: When the last one ended; 0 where there was none.
+    """
+
+    def __init__(self) -> None:
+        """Begin at nothing."""
+        self.runs = 0
+        self.failures = 0
+        self.revisions = 0
+        self.objects = 0
+        self.size = 0
+        self.seconds = 0.0
+        self.last_ns = 0
+
+    def add(self, done: Collected, seconds: float, now_ns: int) -> None:
+        """Count one that has come to its end."""
+        self.runs += 1
+        self.revisions += done.revisions
+        self.objects += done.objects
+        self.size += done.size
+        self.seconds += seconds
+        self.last_ns = now_ns
+
+
 class EngineStats(NamedTuple):
     """A look at the engine's counters.
 
@@ -44,6 +84,7 @@ class EngineStats(NamedTuple):
         write_seconds: Time to hand a batch over.
         sync_seconds: Time until it was durable.
         cache_hits, cache_misses, cache_bytes: Of nodes and contents together.
+        collections: Of garbage; not a copy.
     """
 
     commits: int
@@ -56,3 +97,4 @@ class EngineStats(NamedTuple):
     cache_hits: int
     cache_misses: int
     cache_bytes: int
+    collections: CollectionStats

@@ -376,7 +376,8 @@ class _Transfer:
         """Remove revisions that the source has not any more."""
         for start in range(0, len(gone), self._sizes.revisions):
             some = gone[start : start + self._sizes.revisions]
-            self._epoch = self._target.store.raise_epoch({namespace: some}, self._epoch)
+            raised = self._target.store.raise_epoch({namespace: some}, self._epoch)
+            self._epoch = raised.epoch
             self._wrote = True
 
     def _copy_answers(self) -> None:

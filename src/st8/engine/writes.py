@@ -153,6 +153,8 @@ def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
     if request.dry_run:
         source = OverlaidObjects(objects.of(head), edit.nodes, contents)
         return _dry_run(head, ChangeList(source, root, edit.root, edit.differences))
+    if head is None:
+        draft.check_may_begin(request.scope.namespace)
     new_contents: dict[Digest, bytes] = {
         difference.after: contents[difference.after]
         for difference in edit.differences

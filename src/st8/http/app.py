@@ -24,7 +24,7 @@ from st8.core.errors import (
     RouteNotFound,
 )
 from st8.core.failpoints import failpoint
-from st8.http.incoming import ClientGone, header, read_body
+from st8.http.incoming import ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
@@ -97,6 +97,7 @@ class App:
     def begin_shutdown(self) -> None:
         """Answer from now on that the daemon is not ready for more."""
         self.service.draining = True
+        self.service.engine.stop_collecting()
         self.service.hub.close()
 
     def close(self) -> None:
@@ -209,6 +210,7 @@ class App:
         call = Call(
             _if_none_match(scope) if operation.conditional else None,
             partial(self._check, operation, asked, plan, scope),
+            None if operation.upload is None else Upload(scope, receive),
         )
         began = perf_counter()
         try:
@@ -340,6 +342,9 @@ class App:
                 known = failure if known.outcome == "none" else known
         scope["st8.code"] = known.code
         reply = problem_reply(known)
+        if endpoint is not None and endpoint.operation.upload is not None:
+            # What still comes may be without end, and is not waited for.
+            reply.headers.append((b"connection", b"close"))
         return OpenReply(reply, reply.body, None)
 
     async def _deliver(

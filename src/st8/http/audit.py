@@ -196,9 +196,10 @@ def _particulars(plan: Plan) -> dict[str, object]:
     """Return what tells one request of an operation from another."""
     found: dict[str, object] = {}
     if isinstance(plan, CollectPlan):
-        found["keep"] = plan.keep
+        if plan.retention is not None:
+            found["retention"] = plan.retention.text
+        found["dry_run"] = plan.dry_run
     elif isinstance(plan, RedactPlan):
-        found["key"] = plan.request.key
         found["target"] = _selector(plan.request.source)
         found["author"] = plan.request.author
         found["dry_run"] = plan.request.dry_run

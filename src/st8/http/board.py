@@ -27,6 +27,8 @@ _SHEET_BYTES: Final = _PLACE_BYTES // 2 - _HEAD_BYTES
 _LENGTH_BITS: Final = 32
 _LENGTH_MASK: Final = (1 << _LENGTH_BITS) - 1
 _EVERY_S: Final = 1.0
+_LATEST: Final = "_timestamp_seconds"
+"""What a metric is called of which the latest counts, not the sum."""
 _GROWING: Final = frozenset(("counter", "histogram"))
 
 _Labels = tuple[tuple[str, str], ...]
@@ -161,7 +163,9 @@ def _sum(families: Iterable[_Family]) -> list[_Family]:
         _, sums = found.setdefault(family.name, (family, {}))
         for name, labels, value in family.samples:
             key = (name, tuple(labels.items()))
-            sums[key] = sums.get(key, 0.0) + value
+            before = sums.get(key, 0.0)
+            latest = family.name.endswith(_LATEST)
+            sums[key] = max(before, value) if latest else before + value
     return [
         _Family(
             family.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -34,8 +34,10 @@ from st8.http.watch import Moves, Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.ids import Namespace
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-    from st8.engine.results import Collected, WriteResult
+    from st8.engine.results import Collected, Share, WriteResult
+    from st8.engine.retention import Retention, Rules
     from st8.http.plans import (
         CheckpointsPlan,
         CollectPlan,
@@ -295,14 +297,53 @@ def _namespaces_reply(service: Service, plan: ListPlan) -> Reply:
 
 async def collect(service: Service, plan: CollectPlan, _call: Call) -> OpenReply:
     """Collect garbage."""
-    collected = await service.collect(_collected, service, plan)
-    return _done(
-        shapes.Collected(pruned=collected.revisions, objects_deleted=collected.objects)
+    return _done(await service.collect(_collected, service, plan))
+
+
+def _collected(service: Service, plan: CollectPlan) -> shapes.Collected:
+    rules = _rules(service.retention, plan.retention)
+    if not plan.dry_run:
+        done = service.engine.collect(namespace=plan.namespace, rules=rules)
+        return _collected_shape(done)
+    explained = service.engine.explain_collection(namespace=plan.namespace, rules=rules)
+    return _collected_shape(
+        explained.collected,
+        dry_run=True,
+        namespaces=[_share_shape(share) for share in explained.shares],
+        namespaces_all=explained.shares_all,
     )
 
 
-def _collected(service: Service, plan: CollectPlan) -> Collected:
-    return service.engine.collect(plan.keep, plan.namespace)
+def _rules(rules: Rules, given: Retention | None) -> Rules:
+    """Return ``rules``, with what is ``given`` instead unless nothing ever goes."""
+    if given is None:
+        return rules
+
+    def rule(namespace: Namespace) -> Retention:
+        retention = rules(namespace)
+        return retention if retention.never else given
+
+    return rule
+
+
+def _collected_shape(done: Collected, **more: Any) -> shapes.Collected:
+    return shapes.Collected(
+        pruned=done.revisions,
+        objects_deleted=done.objects,
+        bytes_freed=done.size,
+        **more,
+    )
+
+
+def _share_shape(share: Share) -> shapes.CollectedShare:
+    return shapes.CollectedShare(
+        namespace=share.namespace,
+        retention=share.retention.text,
+        pruned=share.revisions,
+        kept=share.kept,
+        ranges=[shapes.CollectedRange(*stretch) for stretch in share.stretches],
+        ranges_all=share.stretches_all,
+    )
 
 
 async def redact(service: Service, plan: RedactPlan, _call: Call) -> OpenReply:

@@ -232,6 +232,7 @@ class Metrics(Collector):
             "Writes that wait for the group commit.",
             value=stats.pending,
         )
+        yield from self._collect_collections()
         for name, text, histogram in (
             ("batch_requests", "Writes that shared one fsync.", stats.batch_sizes),
             (
@@ -244,6 +245,27 @@ class Metrics(Collector):
             family = HistogramMetricFamily(f"st8_store_{name}", text, labels=())
             _add(family, (), histogram)
             yield family
+
+    def _collect_collections(self) -> Iterator[Metric]:
+        stats = self._engine.stats().collections
+        runs = CounterMetricFamily(
+            "st8_gc_runs", "Garbage collections.", labels=("result",)
+        )
+        runs.add_metric(("success",), stats.runs)
+        runs.add_metric(("error",), stats.failures)
+        yield runs
+        for name, text, number in (
+            ("seconds", "Time that garbage collections took.", stats.seconds),
+            ("revisions", "Revisions that they have removed.", stats.revisions),
+            ("objects", "Objects that they have removed.", stats.objects),
+            ("freed_bytes", "About how many bytes these had.", stats.size),
+        ):
+            yield CounterMetricFamily(f"st8_gc_{name}", text, value=number)
+        yield GaugeMetricFamily(
+            "st8_gc_last_success_timestamp_seconds",
+            "When the last one ended; 0 where none has since the start.",
+            value=stats.last_ns / 1e9,
+        )
 
 
 class _Summed(Collector):

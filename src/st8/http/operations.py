@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from st8.core import errors
-from st8.http import handlers, queries, shapes, wire
+from st8.http import backups, handlers, queries, shapes, wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +43,9 @@ class Operation:
         summary: What it does, in a few words.
         description: The rest.
         query: The parameters of its query string.
-        body: The JSON it takes; None for no body.
+        body: The JSON it takes; None for no body, or for one that streams.
+        upload: The media type of a body of any length, which is taken as it comes;
+            None for no such body.
         answer: The JSON it answers, or the media type if it is not JSON.
         errors: What it may answer instead, beside :data:`ALWAYS`.
         idempotent: True if it takes the header ``Idempotency-Key``.
@@ -60,6 +62,7 @@ class Operation:
     description: str = ""
     query: type[queries.Query] = queries.NoQuery
     body: type[wire.Body] | None = None
+    upload: str | None = None
     answer: type[shapes.Shape] | str
     errors: tuple[type[St8Error], ...] = ()
     idempotent: bool = False
@@ -75,7 +78,7 @@ class Operation:
                 errors.Forbidden,
                 errors.AuditUnavailable,
             ]
-        if self.body is not None:
+        if self.body is not None or self.upload is not None:
             found += [
                 errors.UnsupportedMedia,
                 errors.RequestTimeout,
@@ -129,6 +132,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             *_ONCE,
             errors.RevisionCollected,
             errors.ContentRedacted,
+            errors.BeingRestored,
         ),
         idempotent=True,
     ),
@@ -311,11 +315,53 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         handler=handlers.collect,
         summary="Collect garbage",
         description="Removes revisions that are neither among the newest `keep` of a "
-        "branch nor named by a branch or a checkpoint, and what only they used. Reads "
-        "and writes go on meanwhile.",
+        "branch, nor young, nor named by a branch or a checkpoint, and what only they "
+        "used. Reads and writes go on meanwhile. A dry run changes nothing, and tells "
+        "what goes and what stays and why.",
         body=wire.CollectBody,
         answer=shapes.Collected,
         errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),
+    ),
+    Operation(
+        name="backup",
+        method="POST",
+        path="/v1/backup",
+        verb="admin",
+        handler=backups.backup,
+        summary="Back up the store, or a namespace",
+        description="A stream of bytes that `POST /v1/restore-backup` takes, with a "
+        "digest at its end. It is of the moment of the request, while writes go on. It "
+        "has all contents in clear. What fails halfway does not come to its end.",
+        body=wire.BackupBody,
+        answer=backups.MEDIA_TYPE,
+        errors=(
+            *_WRITE,
+            errors.NamespaceNotFound,
+            errors.OtherHistory,
+            errors.Overtaken,
+        ),
+    ),
+    Operation(
+        name="restore_backup",
+        method="POST",
+        path="/v1/restore-backup",
+        verb="admin",
+        handler=backups.restore_backup,
+        summary="Restore a backup",
+        description="The body is a backup, or a backup and those that stand on it, one "
+        "after the other; it may be of any length. Its namespaces appear whole, with "
+        "the last commit, or not at all. None of them may be there already.",
+        query=queries.RestoreBackupQuery,
+        upload=backups.MEDIA_TYPE,
+        answer=shapes.BackupRestored,
+        errors=(
+            *_WRITE,
+            errors.BadBackup,
+            errors.NamespaceExists,
+            errors.ContentInUse,
+            errors.ContentRedacted,
+            errors.Overtaken,
+        ),
     ),
     Operation(
         name="redact",

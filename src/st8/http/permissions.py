@@ -35,6 +35,7 @@ from st8.engine.requests import (
     Side,
 )
 from st8.http.plans import (
+    BackupPlan,
     CheckpointsPlan,
     CollectPlan,
     DiffPlan,
@@ -45,6 +46,7 @@ from st8.http.plans import (
     Reach,
     RedactPlan,
     RefPlan,
+    RestoreBackupPlan,
     StatePlan,
     WatchPlan,
     WritePlan,
@@ -194,6 +196,40 @@ def _(plan: CollectPlan, principal: Principal) -> Plan:
             what = f"collect garbage on every branch of namespace {plan.namespace!r}"
         raise _forbidden(principal, what)
     return plan
+
+
+@_cut.register(BackupPlan)
+def _(plan: BackupPlan, principal: Principal) -> Plan:
+    place = "every namespace; name one that it may read and administer"
+    if plan.namespace is not None:
+        place = f"all of namespace {plan.namespace!r}, contents included"
+    _check_everywhere(principal, "read", plan.namespace, f"back up {place}")
+    return plan
+
+
+@_cut.register(RestoreBackupPlan)
+def _(plan: RestoreBackupPlan, principal: Principal) -> Plan:
+    if principal.access is ALLOW_ALL:
+        return plan
+
+    def check(namespace: Namespace) -> None:
+        what = f"restore a backup into all of namespace {namespace!r}"
+        _check_everywhere(principal, "write", namespace, what)
+
+    return plan._replace(check=check)
+
+
+def _check_everywhere(
+    principal: Principal, verb: Verb, namespace: Namespace | None, what: str
+) -> None:
+    """Raise unless both ``verb`` and ``admin`` are allowed on all of a namespace.
+
+    Raises:
+        Forbidden: One of them is not.
+    """
+    for needed in ("admin", verb):
+        if not principal.access.everywhere(needed, namespace):
+            raise _forbidden(principal, what)
 
 
 @_cut.register(RedactPlan)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
+    from st8.engine.backup import Base
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
         Apply,
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
         Side,
         Sight,
     )
+    from st8.engine.retention import Retention
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
+    "BackupPlan",
     "CheckpointsPlan",
     "CollectPlan",
     "Detail",
@@ -47,6 +50,7 @@ __all__ = [
     "Reach",
     "RedactPlan",
     "RefPlan",
+    "RestoreBackupPlan",
     "Selection",
     "StatePlan",
     "WatchPlan",
@@ -239,11 +243,38 @@ class RefPlan(NamedTuple):
 
 
 class CollectPlan(NamedTuple):
-    """A garbage collection."""
+    """A garbage collection, or the explanation of one.
+
+    Attributes:
+        reach: What it touches.
+        retention: What is kept instead of what st8d is set to; None: as that says.
+        namespace: The only one; None for all.
+        dry_run: Change nothing.
+    """
 
     reach: tuple[Reach, ...]
-    keep: int
+    retention: Retention | None
     namespace: Namespace | None
+    dry_run: bool = False
+
+
+class BackupPlan(NamedTuple):
+    """A backup of one namespace or of all, alone or on top of another one."""
+
+    reach: tuple[Reach, ...]
+    namespace: Namespace | None
+    base: Base | None
+
+
+def _any_namespace(_namespace: Namespace) -> None:
+    """Let every namespace be restored."""
+
+
+class RestoreBackupPlan(NamedTuple):
+    """A restore of whatever comes; ``check`` raises if a namespace may not be."""
+
+    reach: tuple[Reach, ...] = ()
+    check: Callable[[Namespace], None] = _any_namespace
 
 
 class RedactPlan(NamedTuple):
@@ -268,6 +299,8 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | BackupPlan
+    | RestoreBackupPlan
     | RedactPlan
     | WatchPlan
     | NoPlan

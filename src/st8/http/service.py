@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import St8Error
+from st8.engine.retention import Retention
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.engine.requests import WriteRequest
+    from st8.engine.retention import Rules
     from st8.engine.writes import Written
+    from st8.http.incoming import Upload
     from st8.http.page import DocsPage
 
 __all__ = ["Call", "Service"]
@@ -45,10 +48,12 @@ class Call(NamedTuple):
         if_none_match: The header of that name; None if it is absent.
         check: Raises if the client may no longer do what it was allowed to; returns
             the plan by what is allowed now.
+        upload: The body, where an operation takes it as it comes.
     """
 
     if_none_match: bytes | None
     check: Callable[[], Any]
+    upload: Upload | None = None
 
 
 class Service:
@@ -59,6 +64,7 @@ class Service:
         hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
+        retention: What a collection keeps where nobody says otherwise.
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
@@ -70,6 +76,7 @@ class Service:
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
         self.metrics = Metrics(engine, self.lane, self.hub)
+        self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
         self.common_headers: list[tuple[bytes, bytes]] = [
@@ -80,6 +87,8 @@ class Service:
         self._waking = False
         self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
         self._collector = ThreadPoolExecutor(1, "st8-collect")
+        # One more, so that a second one is refused and does not wait.
+        self._restorers = ThreadPoolExecutor(2, "st8-restore")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
     @cached_property
@@ -137,6 +146,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._collector, partial(work, *args))
 
+    async def restore(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns; it may take as long as a client sends."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._restorers, partial(work, *args))
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()
@@ -145,10 +159,11 @@ class Service:
     def close(self) -> None:
         """Stop the threads, once the reads that were begun are done.
 
-        A collection is not waited for: it may take minutes, and ends by itself when
-        the engine is closed.
+        A collection or a restore is not waited for: it may take long, and ends by
+        itself when the engine is closed.
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
+        self._restorers.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()

@@ -11,10 +11,12 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from st8.core import limits
 from st8.core.documents import ChangeType
 from st8.core.revisions import Kind
 
 __all__ = [
+    "BackupRestored",
     "BranchCreated",
     "BranchInfo",
     "Branches",
@@ -229,11 +231,74 @@ class Namespaces(Shape):
     next: NextName | UnsetType = UNSET
 
 
+class CollectedRange(Shape):
+    """Revisions that go, with none between them that stays."""
+
+    first: Annotated[int, Meta(description="The oldest.")]
+    last: Annotated[int, Meta(description="The newest.")]
+    revisions: Annotated[int, Meta(description="How many; others went before.")]
+
+
+class CollectedShare(Shape):
+    """What would go of a namespace, and what stays and why."""
+
+    namespace: Annotated[str, Meta(description="Its name.")]
+    retention: Annotated[
+        str, Meta(description="What is kept of it.", examples=["keep=10"])
+    ]
+    pruned: Annotated[int, Meta(description="Revisions that go.")]
+    kept: Annotated[
+        dict[str, int],
+        Meta(
+            description="Revisions that stay, each under the first reason of: `never` "
+            "(nothing of the namespace goes), `head` or `base` of a branch, "
+            "`checkpoint`, `newest` of a branch, `young`."
+        ),
+    ]
+    ranges: Annotated[
+        list[CollectedRange],
+        Meta(
+            description="What goes, from the oldest on; "
+            f"{limits.GC_RANGES.maximum} at most."
+        ),
+    ]
+    ranges_all: Annotated[int, Meta(description="How many ranges there are.")]
+
+
 class Collected(Shape):
-    """What a garbage collection removed."""
+    """What a garbage collection removed, or would remove."""
 
     pruned: Annotated[int, Meta(description="Revisions.")]
     objects_deleted: Annotated[int, Meta(description="Tree nodes and contents.")]
+    bytes_freed: Annotated[
+        int, Meta(description="About how many bytes these had, as they were stored.")
+    ]
+    dry_run: Annotated[
+        bool | UnsetType, Meta(description="Present when nothing was changed.")
+    ] = UNSET
+    namespaces: Annotated[
+        list[CollectedShare] | UnsetType,
+        Meta(
+            description="Of a dry run: each namespace, by name; "
+            f"{limits.PAGE_ENTRIES.maximum} at most."
+        ),
+    ] = UNSET
+    namespaces_all: Annotated[
+        int | UnsetType, Meta(description="Of a dry run: how many namespaces.")
+    ] = UNSET
+
+
+class BackupRestored(Shape):
+    """What a restore has put there."""
+
+    backups: Annotated[int, Meta(description="Backups, each on top of the one before.")]
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: Annotated[
+        int, Meta(description="Tree nodes and contents; some may have come twice.")
+    ]
 
 
 class Place(Shape):

@@ -14,18 +14,23 @@ from msgspec import Meta, Struct, field
 
 from st8.core import limits
 from st8.core.documents import Document
+from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
 from st8.core.ids import (
+    DIGEST_BYTES,
     Author,
     BranchName,
     CheckpointName,
+    Digest,
     IdempotencyKey,
     Key,
     Message,
     Namespace,
+    RevisionNumber,
     Scope,
 )
-from st8.core.revisions import parse_time
+from st8.core.revisions import Link, parse_time
+from st8.engine.backup import Base
 from st8.engine.requests import (
     Apply,
     CreateBranch,
@@ -37,6 +42,7 @@ from st8.engine.requests import (
     Selector,
     Side,
 )
+from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.http.fields import (
     AfterField,
     AtField,
@@ -55,6 +61,7 @@ from st8.http.fields import (
     StateLimitField,
 )
 from st8.http.plans import (
+    BackupPlan,
     CollectPlan,
     DiffPlan,
     Plan,
@@ -67,6 +74,8 @@ from st8.http.plans import (
 
 __all__ = [
     "ApplyBody",
+    "BackupBody",
+    "BaseBody",
     "Body",
     "CollectBody",
     "CreateBranchBody",
@@ -74,6 +83,7 @@ __all__ = [
     "DeleteCheckpointBody",
     "DiffBody",
     "DocumentBody",
+    "NewestBody",
     "PutCheckpointBody",
     "RedactBody",
     "RestoreBody",
@@ -90,7 +100,6 @@ __all__ = [
 N = TypeVar("N", BranchName, CheckpointName)
 
 _SCOPES_REMEMBERED = 1_024
-COLLECT_KEEP_DEFAULT = 10
 
 
 class Wire(Struct, forbid_unknown_fields=True):
@@ -452,9 +461,22 @@ class CollectBody(Body):
         Annotated[
             int,
             Meta(
-                description="The newest revisions of each branch that stay; 10 when 0 "
-                "or not given.",
+                description="The newest revisions of each branch that stay. 0 or not "
+                "given, and no `younger_than` either: as st8d is set to. Else it "
+                "takes the place of that, 10 where it is not given, but for "
+                "namespaces of which nothing ever goes.",
                 extra_json_schema={"minimum": 0, "maximum": limits.GC_KEEP.maximum},
+            ),
+        ]
+        | None
+    ) = None
+    younger_than: (
+        Annotated[
+            str,
+            Meta(
+                description="Whatever is younger stays too: an age as `12h`, `30d` or "
+                "`2w`.",
+                examples=["30d"],
             ),
         ]
         | None
@@ -462,16 +484,104 @@ class CollectBody(Body):
     namespace: (
         Annotated[str, Meta(description="Only of this one; all when not given.")] | None
     ) = None
+    dry_run: (
+        Annotated[bool, Meta(description="Change nothing; tell what would go and why.")]
+        | None
+    ) = None
 
     def plan(self, _idempotency_key: str | None = None, /) -> CollectPlan:
         """Return what to do."""
         namespace = Namespace(self.namespace) if self.namespace else None
-        keep = self.keep or COLLECT_KEEP_DEFAULT
-        if keep < 0:
+        if self.keep is not None and self.keep < 0:
             raise InvalidValue("keep", "must not be negative")
-        if keep > limits.GC_KEEP.maximum:
-            raise LimitExceeded(limits.GC_KEEP, "keep", keep)
-        return CollectPlan((Reach(namespace),), keep, namespace)
+        retention = None
+        if self.keep or self.younger_than:
+            retention = Retention(
+                self.keep or KEEP_DEFAULT, _age("younger_than", self.younger_than)
+            )
+            retention.check()
+        return CollectPlan(
+            (Reach(namespace),), retention, namespace, dry_run=bool(self.dry_run)
+        )
+
+
+def _age(field: str, text: str | None) -> float:
+    """Return the seconds of an age that may not be given."""
+    try:
+        return parse_age(text) if text else 0.0
+    except ValueError as error:
+        raise InvalidValue(field, str(error)) from None
+
+
+class NewestBody(Wire):
+    """The revision by which a namespace of a backup is known again."""
+
+    namespace: NamespaceField
+    revision: Annotated[int, Meta(description="Its number; 0 if there was none.")]
+    digest: Annotated[str, Meta(description="Its digest, in hexadecimal.")]
+
+    def link(self) -> Link:
+        """Return the revision.
+
+        Raises:
+            InvalidValue: It can't be one.
+        """
+        if self.revision < 0:
+            raise InvalidValue("revision", "must not be negative")
+        return Link(RevisionNumber(self.revision), _digest(self.digest))
+
+
+class BaseBody(Wire):
+    """A backup that another one shall stand on."""
+
+    digest: Annotated[
+        str, Meta(description="The digest that it ends with, in hexadecimal.")
+    ]
+    namespaces: Annotated[
+        list[NewestBody], Meta(description="What it says of each of its namespaces.")
+    ]
+
+    def base(self) -> Base:
+        """Return the backup.
+
+        Raises:
+            InvalidInput: It can't be one.
+        """
+        return Base(
+            _digest(self.digest),
+            {Namespace(one.namespace): one.link() for one in self.namespaces},
+        )
+
+
+class BackupBody(Body):
+    """What is to be backed up."""
+
+    namespace: (
+        Annotated[str, Meta(description="Only this one; all when not given.")] | None
+    ) = None
+    base: (
+        Annotated[
+            BaseBody,
+            Meta(description="Only what this backup lacks; all when not given."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> BackupPlan:
+        """Return what to do."""
+        namespace = Namespace(self.namespace) if self.namespace else None
+        base = None if self.base is None else self.base.base()
+        return BackupPlan((Reach(namespace),), namespace, base)
+
+
+def _digest(text: str) -> Digest:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
+        raise InvalidValue("digest", "is not a SHA-256 in hexadecimal")
+    return Digest(digest)
 
 
 class RedactBody(ScopedBody, kw_only=True):

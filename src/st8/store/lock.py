@@ -12,9 +12,10 @@ from st8.core.errors import StateDirectoryInUse, StorageFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DirectoryLock", "Turns"]
+__all__ = ["LOCK_NAME", "Claim", "DirectoryLock", "Turns"]
 
 LOCK_NAME: Final = "lock"
+_CLAIM_NAME: Final = "collecting"
 
 
 class DirectoryLock:
@@ -120,3 +121,39 @@ class Turns:
     def _lock(self, operation: int) -> None:
         if not self._depth and self._file >= 0:
             fcntl.flock(self._file, operation)
+
+
+class Claim:
+    """The claim of one process to collect, of those that share a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Claim it when the block is entered."""
+        self._path = directory / _CLAIM_NAME
+        self._file = -1
+
+    def __enter__(self) -> bool:
+        """Return whether nobody else has it; it is held until the block ends.
+
+        Raises:
+            StorageFailed: The file can't be made or locked.
+        """
+        try:
+            self._file = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._close()
+            raise StorageFailed(f"can't lock {self._path}: {error.strerror}") from None
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        """Let go."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

@@ -25,8 +25,12 @@ from st8.core.ports import (
     CommitTimes,
     HeldObject,
     NamespaceState,
+    Pointers,
+    Raised,
     SelfCheck,
+    Shrunk,
     Stale,
+    Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
@@ -216,20 +220,36 @@ class MemoryStore:
                 } | batch.answers
         return CommitTimes(0.0, 0.0, self.moves())
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`: there are no others."""
+        return nullcontext(enter_result=True)
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         self._check_open()
         with self._lock:
             if expected != self._epoch:
                 raise Stale
+            gone = 0
             for name, numbers in removed.items():
                 records = self._revisions.get(name, {})
-                for number in numbers:
-                    records.pop(number, None)
+                chosen = records.keys() & set(numbers) - self._named(name)
+                for number in chosen:
+                    del records[number]
+                gone += len(chosen)
             self._epoch += 1
-            return self._epoch
+            return Raised(self._epoch, gone)
+
+    def _named(self, namespace: Namespace) -> set[RevisionNumber]:
+        """Return the revisions that a branch or checkpoint names."""
+        branches = [b for at, b in self._branches.items() if at[0] == namespace]
+        return {
+            *(branch.head for branch in branches),
+            *(branch.base for branch in branches),
+            *(c.revision for at, c in self._checkpoints.items() if at[0] == namespace),
+        }
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
@@ -249,20 +269,46 @@ class MemoryStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
+        return self._sweep(marked, epoch, after, limit, delete=True)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        return self._sweep(marked, self._epoch + 1, after, limit, delete=False)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: there is no file."""
+        del limit
+        self._check_open()
+        return Shrunk(0)
+
+    def _sweep(
+        self,
+        marked: Container[int],
+        epoch: int,
+        after: int,
+        limit: int,
+        *,
+        delete: bool,
+    ) -> Swept:
         self._check_open()
         with self._lock:
             if after == 0:
                 self._sweeping = list(self._objects)
-            deleted = 0
+            dead: list[Digest] = []
+            size = 0
             for digest in self._sweeping[after : after + limit]:
-                stamp = self._objects.get(digest, (epoch, b""))[0]
+                stamp, data = self._objects.get(digest, (epoch, b""))
                 if stamp < epoch and digest_prefix(digest) not in marked:
-                    del self._objects[digest]
-                    deleted += 1
+                    dead.append(digest)
+                    size += len(data)
+            for digest in dead if delete else ():
+                del self._objects[digest]
             position = after + limit
-            return (position if position < len(self._sweeping) else 0), deleted
+            if position >= len(self._sweeping):
+                position = 0
+            return Swept(position, len(dead), size)
 
     def held_objects(
         self, after: int, limit: int, size_max: int
@@ -291,6 +337,23 @@ class MemoryStore:
         """See :class:`~st8.core.ports.Store`: there is nothing below."""
         self._check_open()
         return SelfCheck(())
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            last = {
+                name: last
+                for name, last in self._last.items()
+                if last and namespace in (None, name)
+            }
+            branches = [(at, b) for at, b in self._branches.items() if at[0] in last]
+            points = [(at, c) for at, c in self._checkpoints.items() if at[0] in last]
+        return Pointers(
+            [NamespaceInfo(name, last[name]) for name in sorted(last)],
+            [(at[0], branch) for at, branch in sorted(branches)],
+            [(at[0], checkpoint) for at, checkpoint in sorted(points)],
+        )
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

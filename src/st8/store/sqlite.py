@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import apsw
 
@@ -30,46 +30,25 @@ from st8.core.errors import (
     StoreFenced,
 )
 from st8.core.failpoints import failpoint
-from st8.core.ids import (
-    BranchName,
-    CheckpointName,
-    Digest,
-    IdempotencyKey,
-    Namespace,
-    RevisionNumber,
-    digest_of,
-    digest_prefix,
-)
 from st8.core.ports import (
-    Answer,
-    AnswerAt,
     Batch,
     CommitTimes,
-    HeldObject,
-    NamespaceState,
+    Raised,
     SelfCheck,
+    Shrunk,
+    Swept,
 )
-from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema, sqlite_check, sqlite_log
-from st8.store.codec import pack, unpack
+from st8.store import schema, sqlite_check, sqlite_collect, sqlite_log
+from st8.store.codec import pack
 from st8.store.directory import make_directory, sync_directory
-from st8.store.lock import DirectoryLock, Turns
-from st8.store.rows import (
-    BRANCH,
-    CHECKPOINT,
-    answer_at,
-    namespace_at,
-    redaction_of,
-    unsealed,
-)
+from st8.store.lock import Claim, DirectoryLock, Turns
 from st8.store.sqlite_batch import (
-    NAMESPACE,
     count_up_epoch,
-    integers,
     write_batch,
     write_redactions,
 )
 from st8.store.sqlite_reading import Reading
+from st8.store.sqlite_reads import SqliteReads
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -83,10 +62,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from st8.core.ids import Namespace, RevisionNumber
     from st8.core.ports import BranchAt, Heard
     from st8.core.redactions import Redaction
     from st8.store.peers import Peer
-    from st8.store.sql import Connection, Value
+    from st8.store.sql import Connection
 
 __all__ = ["SqliteStore"]
 
@@ -95,19 +75,10 @@ _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
-_LAST_CHARACTER: Final = "\U0010ffff"
-_INTEGER_MAX: Final = 2**63 - 1
-_FIRST_SURROGATE: Final = 0xD800
-_LAST_SURROGATE: Final = 0xDFFF
-
-_ANSWERS: Final = (
-    "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
-    "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
-)
 
 
 @final
-class SqliteStore:
+class SqliteStore(SqliteReads):
     """A store in one file, held by one process or shared by several."""
 
     def __init__(
@@ -153,6 +124,8 @@ class SqliteStore:
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
+        self._mover: Connection | None = None
+        self._mover_lock = threading.Lock()
         if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
         self._reading_only = Reading(directory, self._path) if read_only else None
@@ -164,14 +137,18 @@ class SqliteStore:
         else:
             self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
-            self._lock if isinstance(self._lock, Turns) else threading.Lock()
+            self._lock if isinstance(self._lock, Turns) else threading.RLock()
         )
         try:
             # In turns: one of those who open it at once makes the tables.
             with self.turn():
                 self._writer = self._open_writer(changed)
             if peer is not None:
-                self._counter = self._open_counter()
+                try:
+                    self._counter = self._open_side(apsw.SQLITE_OPEN_READONLY)
+                except BaseException:
+                    self._writer.close()
+                    raise
         except BaseException:
             self._lock.close()
             raise
@@ -210,182 +187,6 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.hear(heard)
 
-    # --- reads ---------------------------------------------------------------
-
-    def objects(
-        self, digests: Sequence[Digest], size_max: int | None = None
-    ) -> dict[Digest, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        if not digests:
-            return {}
-        wanted = {digest_prefix(digest): digest for digest in digests}
-        rows: list[tuple[int, bytes]] = []
-        with self._reading() as connection:
-            size = 0
-            for prefix, packed in connection.execute(
-                "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
-                "ON prefix = value",
-                (integers(wanted),),
-            ):
-                data = unpack(packed)
-                rows.append((prefix, data))
-                size += len(data)
-                if size_max is not None and size > size_max:
-                    break
-        found = {wanted.get(prefix, b""): data for prefix, data in rows}
-        if b"" not in found and len(found) == len(rows) and len(wanted) == len(digests):
-            return cast("dict[Digest, bytes]", found)
-        # Two objects share their first eight bytes, or an index is damaged: only the
-        # whole digest can tell.
-        by_digest = {digest_of(data): data for _, data in rows}
-        return {digest: by_digest[digest] for digest in digests if digest in by_digest}
-
-    def namespace(self, name: Namespace) -> NamespaceState:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            "SELECT epoch, last_revision, seal FROM collection "
-            "LEFT JOIN namespaces ON name = ?",
-            name,
-        )
-        if not rows or type(rows[0][0]) is not int:
-            raise Corrupt("the store has no collection epoch")
-        epoch, *row = rows[0]
-        last = 0 if row == [None, None] else unsealed(row, name, int)[0]
-        return NamespaceState(RevisionNumber(last), epoch)
-
-    def namespaces(
-        self, prefix: str, after: str, limit: int
-    ) -> Sequence[NamespaceInfo]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        found: list[NamespaceInfo] = []
-        with self._reading() as connection:
-            # Only of a row that matches its seal it is known that it has no revision.
-            for row in connection.execute(
-                "SELECT name, last_revision, seal FROM namespaces "
-                f"WHERE {where} ORDER BY name",
-                values,
-            ):
-                info = namespace_at(row)
-                if info.last_revision:
-                    found.append(info)
-                    if len(found) >= limit:
-                        break
-        return found
-
-    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        return None if row is None else Branch(*unsealed(row, namespace, *BRANCH))
-
-    def branches(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Branch]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND {where} ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Branch(*unsealed(row, namespace, *BRANCH)) for row in rows]
-
-    def checkpoint(
-        self, namespace: Namespace, name: CheckpointName
-    ) -> Checkpoint | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        if row is None:
-            return None
-        return Checkpoint(*unsealed(row, namespace, *CHECKPOINT))
-
-    def checkpoints(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Checkpoint]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND {where} "
-            "ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Checkpoint(*unsealed(row, namespace, *CHECKPOINT)) for row in rows]
-
-    def revisions(
-        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
-    ) -> Mapping[RevisionNumber, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        found: dict[RevisionNumber, bytes] = {}
-        with self._reading() as connection:
-            for number in numbers:
-                if not 0 < number <= _INTEGER_MAX:
-                    continue
-                for row in connection.execute(
-                    "SELECT number, data, seal FROM revisions "
-                    f"WHERE namespace = {NAMESPACE} AND number = ?",
-                    (namespace, number),
-                ):
-                    found[number] = unsealed(row, namespace, int, bytes)[1]
-        return found
-
-    def numbers(
-        self, namespace: Namespace, after: RevisionNumber, limit: int
-    ) -> Sequence[RevisionNumber]:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            f"SELECT number FROM revisions WHERE namespace = {NAMESPACE} "
-            "AND number > ? ORDER BY number LIMIT ?",
-            namespace,
-            after,
-            limit,
-        )
-        return [RevisionNumber(row[0]) for row in rows]
-
-    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT key, request, revision, noop, expires_ns, seal FROM answers "
-            f"WHERE namespace = {NAMESPACE} AND key = ?",
-            namespace,
-            key,
-        )
-        if row is None:
-            return None
-        return answer_at((namespace, *row))[1]
-
-    def answers(
-        self, after: tuple[str, str], limit: int
-    ) -> Sequence[tuple[AnswerAt, Answer]]:
-        """See :class:`~st8.core.ports.Store`."""
-        # Two statements, each of which walks an index from where it begins.
-        rows = self._rows(
-            f"{_ANSWERS} WHERE n.name = ? AND a.key > ? ORDER BY a.key LIMIT ?",
-            *after,
-            limit,
-        )
-        if len(rows) < limit:
-            rows += self._rows(
-                f"{_ANSWERS} WHERE n.name > ? ORDER BY n.name, a.key LIMIT ?",
-                after[0],
-                limit - len(rows),
-            )
-        return [answer_at(row) for row in rows]
-
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -401,31 +202,26 @@ class SqliteStore:
         self._tell(batch.branches)
         return CommitTimes(written - begun, synced - written, moves)
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._peer is None:
+            return nullcontext(enter_result=True)
+        return Claim(self._path.parent)
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
             epoch = count_up_epoch(writer, expected)
             failpoint("sqlite.epoch_raised")
-            for namespace, numbers in removed.items():
-                writer.executemany(
-                    f"DELETE FROM revisions WHERE namespace = {NAMESPACE} "
-                    "AND number = ?",
-                    [(namespace, number) for number in numbers],
-                )
+            deleted = sum(
+                sqlite_collect.delete_revisions(writer, namespace, numbers)
+                for namespace, numbers in removed.items()
+                if numbers
+            )
             failpoint("sqlite.revisions_removed")
-        return epoch
-
-    def redactions(self) -> Sequence[Redaction]:
-        """See :class:`~st8.core.ports.Store`."""
-        if self._format < schema.FORMAT_OF_REDACTIONS:
-            return []
-        rows = self._rows(
-            "SELECT digest, namespace, key, author, reason, time_ns, seal "
-            "FROM redactions ORDER BY digest, namespace, key"
-        )
-        return [redaction_of(row) for row in rows]
+        return Raised(epoch, deleted)
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
         """See :class:`~st8.core.ports.Store`.
@@ -444,29 +240,76 @@ class SqliteStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
-        """See :class:`~st8.core.ports.Store`."""
-        with self._writing() as writer:
-            rows = writer.execute(
-                "SELECT id, prefix, epoch FROM objects WHERE id > ? "
-                "ORDER BY id LIMIT ?",
-                (after, limit),
-            ).fetchall()
-            if any(type(value) is not int for _, *row in rows for value in row):
-                raise Corrupt("an object's row in the store has no number or epoch")
-            dead = [
-                (row[0],) for row in rows if row[2] < epoch and row[1] not in marked
-            ]
-            writer.executemany("DELETE FROM objects WHERE id = ?", dead)
-            failpoint("sqlite.objects_removed")
-        return (rows[-1][0] if len(rows) == limit else 0), len(dead)
+    ) -> Swept:
+        """See :class:`~st8.core.ports.Store`.
 
-    def held_objects(
-        self, after: int, limit: int, size_max: int
-    ) -> Sequence[HeldObject]:
+        What is to be deleted is chosen before the transaction, which looks again at
+        the stamps only.
+        """
+        self._check_fence()
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit, epoch)
+        if not dead.rows:
+            return Swept(dead.position, 0, 0)
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                sqlite_collect.delete_objects(writer, dead.rows, epoch)
+                deleted = writer.changes()
+                failpoint("sqlite.objects_removed")
+            held_s = time.perf_counter() - begun
+        self._move_log()
+        # What was stamped in between stays, and its bytes are counted as of the rest.
+        size = dead.size * deleted // len(dead.rows)
+        return Swept(dead.position, deleted, size, held_s)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
-        with self._reading() as connection:
-            return sqlite_check.held_objects(connection, after, limit, size_max)
+        with self._reading() as reader:
+            dead = sqlite_collect.choose_dead(reader, marked, after, limit)
+        return Swept(dead.position, len(dead.rows), dead.size)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: of the file, and in the end of its log."""
+        with self._write_lock:
+            begun = time.perf_counter()
+            with self._writing() as writer:
+                size = sqlite_collect.vacuum(writer, limit)
+                failpoint("sqlite.shrunk")
+            held_s = time.perf_counter() - begun
+        self._move_log(truncate=not size)
+        return Shrunk(size, held_s)
+
+    def _move_log(self, *, truncate: bool = False) -> None:
+        """Move the log to the file once it has grown, so that no commit has to.
+
+        Nearly all of it beside the commits, and only what came meanwhile between two
+        of them. ``truncate`` also cuts the log off.
+
+        Raises:
+            StorageFailed: It can't be synced, and the store is fenced.
+        """
+        with self._mover_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
+            if self._mover is None:
+                self._mover = self._open_side(apsw.SQLITE_OPEN_READWRITE)
+            try:
+                if not truncate and not sqlite_collect.log_has_grown(self._mover):
+                    return
+                failpoint("sqlite.before_log_moved")
+                sqlite_collect.move_log(self._mover)
+                failpoint("sqlite.log_moved")
+                with self._write_lock:
+                    sqlite_collect.move_log(self._mover, truncate=truncate)
+            except apsw.FullError:
+                return  # it stays in the log until there is room
+            except apsw.Error as error:
+                self._fence(f"moving the log to {self._path} failed: {error}")
+                raise StorageFailed(
+                    f"can't write {self._path}: {error}; what is acknowledged is in "
+                    "its log, and writes are refused until st8d is restarted"
+                ) from None
 
     def check_itself(self) -> SelfCheck:
         """See :class:`~st8.core.ports.Store`."""
@@ -485,13 +328,18 @@ class SqliteStore:
         """See :class:`~st8.core.ports.Store`."""
         if self._peer is not None:
             self._peer.close()
-        with self._write_lock, self._readers_lock, self._counter_lock:
+        with (
+            self._mover_lock,
+            self._write_lock,
+            self._readers_lock,
+            self._counter_lock,
+        ):
             if self._closed:
                 return
             self._closed = True
-            counter = [] if self._counter is None else [self._counter]
+            side = [one for one in (self._counter, self._mover) if one is not None]
             # Those that are in use are closed when they are given back.
-            for connection in (*self._idle_readers, *counter, self._writer):
+            for connection in (*self._idle_readers, *side, self._writer):
                 # What it tidies up in the end may fail: all that was committed is
                 # in the log, and the next start does the rest.
                 with suppress(apsw.Error):
@@ -548,15 +396,17 @@ class SqliteStore:
             raise StorageFailed(f"there is no store in {self._path.parent}")
         return reader
 
-    def _open_counter(self) -> Connection:
-        """Open the connection that :meth:`moves` asks; it never waits for a lock."""
+    def _open_side(self, flags: int) -> Connection:
+        """Open a connection beside the writer's, which never waits for a lock.
+
+        One is what :meth:`moves` asks, the other moves the log to the file.
+        """
         try:
-            counter = self._connect(apsw.SQLITE_OPEN_READONLY)
-            counter.execute("PRAGMA busy_timeout = 0")
+            connection = self._connect(flags)
+            connection.execute("PRAGMA busy_timeout = 0")
         except apsw.Error as error:
-            self._writer.close()
             raise StorageFailed(f"can't open {self._path}: {error}") from None
-        return counter
+        return connection
 
     def _look(self) -> None:
         """Return if the file is ours; one that isn't is left byte for byte.
@@ -632,14 +482,6 @@ class SqliteStore:
                 self._idle_readers.append(connection)
                 return
         connection.close()
-
-    def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def _row(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
-        rows = self._rows(sql, *values)
-        return rows[0] if rows else None
 
     @contextmanager
     def _writing(self) -> Generator[Connection]:
@@ -754,17 +596,3 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def _names(prefix: str, after: str) -> tuple[str, list[str]]:
-    """Return the condition, and its values, of a page of names."""
-    conditions, values = ["name >= ?", "name > ?"], [prefix, after]
-    # The first name after all that have the prefix: its last character counted up.
-    stem = prefix.rstrip(_LAST_CHARACTER)
-    if stem:
-        following = ord(stem[-1]) + 1
-        if following == _FIRST_SURROGATE:
-            following = _LAST_SURROGATE + 1
-        conditions.append("name < ?")
-        values.append(stem[:-1] + chr(following))
-    return " AND ".join(conditions), values

@@ -382,7 +382,7 @@ def sweep_all(
     marks.update(digest_prefix(digest_of(content_of(A, n))) for n in range(500))
     position = deleted = 0
     while True:
-        position, some = store.sweep(marks, epoch, position, limit)
+        position, some, *_ = store.sweep(marks, epoch, position, limit)
         deleted += some
         if not position:
             return deleted

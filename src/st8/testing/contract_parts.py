@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -24,16 +25,20 @@ from st8.core.ids import (
     IdempotencyKey,
     Namespace,
     digest_of,
+    digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Stale
+from st8.core.ports import Pointers, Stale, Swept
 from st8.testing.batches import (
     KEY,
     NO_MARKS,
+    OTHER,
     A,
     B,
     N,
     answer_of,
+    branch_at,
+    checkpoint_at,
     content_of,
     dump,
     empty_batch,
@@ -246,6 +251,42 @@ class NamesContract(_OpensStores):
             found = [info.name for info in store.namespaces(prefix, "", 10)]
             assert [prefix + "b"] == found
 
+    @_FEW
+    @given(
+        pairs=st.lists(st.tuples(_NAMES, _NAMES), min_size=1, max_size=12, unique=True),
+        hidden=_NAMES,
+    )
+    def test_pointers_are_what_the_lists_have(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        pairs: list[tuple[str, str]],
+        hidden: str,
+    ) -> None:
+        """All pointers, or those of a namespace, in order; of hidden ones there are none."""
+        with closing(self.open_store(tmp_path_factory.mktemp("pointers"))) as store:
+            write_named(store, *pairs)
+            owner = Namespace(f"{hidden}0")
+            batch = empty_batch(store)
+            batch.namespaces[owner] = (N(0), N(0))
+            batch.checkpoints[owner, OTHER] = (None, checkpoint_at(1, OTHER))
+            store.commit(batch)
+            infos = list(store.namespaces("", "", 100))
+            lists = [
+                Pointers(
+                    [info],
+                    [(info.name, b) for b in store.branches(info.name, "", "", 100)],
+                    [(info.name, c) for c in store.checkpoints(info.name, "", "", 100)],
+                )
+                for info in infos
+            ]
+
+            assert lists == [store.pointers(info.name) for info in infos]
+            assert Pointers([], [], []) == store.pointers(owner)
+            every = Pointers(
+                *(list(chain.from_iterable(some)) for some in zip(*lists, strict=True))
+            )
+            assert every == store.pointers(None)
+
 
 class CollectionContract(_OpensStores):
     """What must hold of what is forgotten: old answers, revisions and objects."""
@@ -391,9 +432,10 @@ class CollectionContract(_OpensStores):
             write(store)
         write(store, B)
         before = dump(store)
-        epoch = store.raise_epoch({A: [N(1), N(3), N(77)], B: []}, before.epoch)
+        raised = store.raise_epoch({A: [N(1), N(3), N(77)], B: []}, before.epoch)
 
-        assert before.epoch + 1 == epoch == epoch_of(store)
+        assert (before.epoch + 1, 2) == raised
+        assert before.epoch + 1 == epoch_of(store)
         assert [2, 4] == list(store.numbers(A, N(0), 10))
         assert {} == store.revisions(A, [N(1), N(3)])
         after = dump(store)
@@ -426,7 +468,7 @@ class CollectionContract(_OpensStores):
         """Unmarked objects of an older epoch go; marked and newer ones stay."""
         marked, dead, again, new = (digest_of(c) for c in (b"m", b"d", b"a", b"n"))
         put(store, b"m", b"d", b"a")
-        epoch = store.raise_epoch({}, epoch_of(store))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
         put(store, b"a", b"n")
 
         assert 1 == sweep_all(store, [marked], epoch)
@@ -448,7 +490,7 @@ class CollectionContract(_OpensStores):
         contents = [b"%d" % n for n in range(20)]
         kept = {digest_of(c): c for c in contents[::4]}
         put(store, *contents)
-        epoch = store.raise_epoch({}, epoch_of(store))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
 
         assert 15 == sweep_all(store, kept, epoch, limit)
         assert kept == store.objects([digest_of(c) for c in contents])
@@ -492,14 +534,68 @@ class CollectionContract(_OpensStores):
 
         assert [] == list(store.check_itself().problems)
 
+    def test_what_is_named_is_not_removed(self, store: Store) -> None:
+        """A revision that a branch or checkpoint names stays, though it is to go."""
+        for _ in range(6):
+            write(store)
+        point = checkpoint_at(2)
+        made = branch_at(4, BranchName("made"), base=3)
+        batch = empty_batch(store)
+        batch.checkpoints[A, point.name] = (None, point)
+        batch.branches[A, made.name] = (None, made)
+        store.commit(batch)
+        chosen = [N(n) for n in range(1, 7)]
+        raised = store.raise_epoch({A: chosen}, epoch_of(store))
+
+        assert 2 == raised.revisions
+        assert [2, 3, 4, 6] == list(store.numbers(A, N(0), 10))
+
+    def test_what_would_be_swept_is_weighed(self, store: Store) -> None:
+        """Weighing finds what a sweep deletes, of any stamp, and changes nothing."""
+        put(store, b"kept", *(b"dead %d" % n for n in range(20)))
+        marks = {digest_prefix(digest_of(b"kept"))}
+        before = dump(store)
+        weighed = _weigh_all(store, marks, 3)
+        assert before == dump(store)
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
+        swept = store.sweep(marks, epoch, 0, 1_000)
+
+        assert (weighed.objects, weighed.size) == (swept.objects, swept.size)
+        assert swept.objects >= 20
+        assert swept.size >= sum(len(b"dead %d" % n) for n in range(20))
+        assert (0, 0) == _weigh_all(store, marks, 3)[1:3]
+
+    def test_what_is_free_is_given_back(self, store: Store) -> None:
+        """Giving space back ends, and harms nothing that is there."""
+        put(store, b"kept", *(bytes([n]) * 50_000 for n in range(40)))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
+        marks = {digest_prefix(digest_of(b"kept"))}
+        store.sweep(marks, epoch, 0, 1_000)
+        pieces = 0
+        while store.shrink(2).size:
+            pieces += 1
+            assert pieces < 1_000
+
+        assert objects_of(b"kept") == store.objects([digest_of(b"kept")])
+        put(store, b"new")
+        assert objects_of(b"new") == store.objects([digest_of(b"new")])
+
+    def test_a_collection_is_alone(self, store: Store) -> None:
+        """Who collects alone hears so, one time after the other."""
+        for _ in range(2):
+            with store.collecting() as alone:
+                assert alone
+                put(store, b"x")
+
     def test_an_empty_store_is_swept(self, store: Store) -> None:
         """A sweep of nothing ends at once."""
-        assert (0, 0) == store.sweep(NO_MARKS, epoch_of(store) + 1, 0, 10)
+        assert (0, 0, 0) == store.sweep(NO_MARKS, epoch_of(store) + 1, 0, 10)[:3]
+        assert (0, 0, 0) == store.weigh(NO_MARKS, 0, 10)[:3]
 
     def test_what_was_swept_can_be_put_again(self, store: Store) -> None:
         """An object that was deleted is there again after the next put."""
         put(store, b"x")
-        epoch = store.raise_epoch({}, epoch_of(store))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
         assert 1 == sweep_all(store, [], epoch)
         assert {} == store.objects([digest_of(b"x")])
         put(store, b"x")
@@ -510,13 +606,13 @@ class CollectionContract(_OpensStores):
         """What a commit puts while a sweep goes on stays, new or there already."""
         contents = [b"%d" % n for n in range(30)]
         put(store, *contents)
-        epoch = store.raise_epoch({}, epoch_of(store))
-        position, deleted = store.sweep(NO_MARKS, epoch, 0, 4)
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
+        position, deleted, *_ = store.sweep(NO_MARKS, epoch, 0, 4)
         rounds = 0
         while position:
             put(store, *contents[rounds::7], b"new %d" % rounds)
             rounds += 1
-            position, more = store.sweep(NO_MARKS, epoch, position, 4)
+            position, more, *_ = store.sweep(NO_MARKS, epoch, position, 4)
             deleted += more
 
         put(store, *contents[:2])
@@ -526,6 +622,17 @@ class CollectionContract(_OpensStores):
             [digest_of(c) for c in contents[:2]]
         )
         assert deleted <= 30
+
+
+def _weigh_all(store: Store, marks: set[int], limit: int) -> Swept:
+    """Weigh to the end."""
+    position = objects = size = 0
+    while True:
+        position, some, weight, _ = store.weigh(marks, position, limit)
+        objects += some
+        size += weight
+        if not position:
+            return Swept(0, objects, size)
 
 
 def _of(

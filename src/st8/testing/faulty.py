@@ -30,8 +30,12 @@ if TYPE_CHECKING:
         Heard,
         HeldObject,
         NamespaceState,
+        Pointers,
+        Raised,
         SelfCheck,
+        Shrunk,
         Store,
+        Swept,
     )
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
@@ -283,14 +287,19 @@ class FaultyStore:
         self._leave("numbers")
         return found
 
+    def collecting(self) -> AbstractContextManager[bool]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("collecting")
+        return self._store.collecting()
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
+    ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("raise_epoch")
-        epoch = self._store.raise_epoch(removed, expected)
+        raised = self._store.raise_epoch(removed, expected)
         self._leave("raise_epoch")
-        return epoch
+        return raised
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
@@ -308,12 +317,26 @@ class FaultyStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("sweep")
-        position, deleted = self._store.sweep(marked, epoch, after, limit)
+        swept = self._store.sweep(marked, epoch, after, limit)
         self._leave("sweep")
-        return position, deleted
+        return swept
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("weigh")
+        swept = self._store.weigh(marked, after, limit)
+        self._leave("weigh")
+        return swept
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("shrink")
+        shrunk = self._store.shrink(limit)
+        self._leave("shrink")
+        return shrunk
 
     def held_objects(
         self, after: int, limit: int, size_max: int
@@ -329,6 +352,13 @@ class FaultyStore:
         self._enter("check_itself")
         found = self._store.check_itself()
         self._leave("check_itself")
+        return found
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("pointers")
+        found = self._store.pointers(namespace)
+        self._leave("pointers")
         return found
 
     def ping(self) -> None:

@@ -9,7 +9,8 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
@@ -34,8 +35,12 @@ from st8.core.ports import (
     CommitTimes,
     HeldObject,
     NamespaceState,
+    Pointers,
+    Raised,
     SelfCheck,
+    Shrunk,
     Stale,
+    Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.store.codec import pack, unpack, unpacked
@@ -57,11 +62,12 @@ from st8.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
     from st8.core.redactions import Redaction
+    from st8.store.postgres.connections import Session
     from st8.store.postgres.statements import Commit
 
 __all__ = ["PostgresStore"]
@@ -121,6 +127,20 @@ _ANSWERS: Final = (
     b"WHERE (namespace, key) > ($1::text, $2::text) "
     b"ORDER BY namespace, key LIMIT $3::bigint"
 )
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_OF: Final = "last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
+_POINTERS: Final = (
+    f"""
+SELECT name, last_revision, seal FROM namespaces n WHERE {_OF} ORDER BY name""".encode(),
+    f"""
+SELECT n.name, b.name, base, since, head, head_digest, b.seal
+FROM namespaces n JOIN branches b ON b.namespace = n.name
+WHERE {_OF} ORDER BY n.name, b.name""".encode(),
+    f"""
+SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, c.seal
+FROM namespaces n JOIN checkpoints c ON c.namespace = n.name
+WHERE {_OF} ORDER BY n.name, c.name""".encode(),
+)
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
 DELETE FROM revisions r USING unnest($1::text[], $2::bigint[]) AS g (namespace, number)
@@ -128,7 +148,8 @@ WHERE r.namespace = g.namespace AND r.number = g.number
 AND NOT EXISTS (SELECT FROM branches b
   WHERE b.namespace = r.namespace AND r.number IN (b.base, b.head))
 AND NOT EXISTS (SELECT FROM checkpoints c
-  WHERE c.namespace = r.namespace AND c.revision = r.number)"""
+  WHERE c.namespace = r.namespace AND c.revision = r.number)
+RETURNING 1"""
 _REDACTIONS: Final = (
     b"SELECT digest, namespace, key, author, reason, time_ns, seal FROM redactions "
     b"ORDER BY digest, namespace, key"
@@ -139,15 +160,19 @@ INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal)
 SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[],
   $6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING"""
 _REDACTED_OBJECTS: Final = b"DELETE FROM objects WHERE digest = ANY ($1::bytea[])"
+_CLAIMED: Final = b"SELECT pg_try_advisory_lock($1::bigint)"
+_LET_GO: Final = b"SELECT pg_advisory_unlock($1::bigint)"
+_LOOKED_AT: Final = 4
+"""A sweep looks at so many objects for each that it may delete."""
 _SWEPT: Final = (
-    b"SELECT id, epoch, digest FROM objects WHERE id > $1::bigint "
+    b"SELECT id, epoch, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
 )
 _DELETED: Final = b"""
 DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
   FOR UPDATE SKIP LOCKED)
-RETURNING id"""
+RETURNING octet_length(data)"""
 _HELD: Final = (
     b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
@@ -323,6 +348,20 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`."""
         return [answer_at(row) for row in self._rows(_ANSWERS, *after, limit)]
 
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        infos, branches, checkpoints = self._retried(
+            partial(_rows_of_one_moment, _POINTERS, namespace)
+        )
+        return Pointers(
+            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
+            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
+            [
+                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
+                for of, *row in checkpoints
+            ],
+        )
+
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -341,16 +380,29 @@ class PostgresStore:
         self._announcements.tell(batch.branches)
         return times
 
+    @contextmanager
+    def collecting(self) -> Generator[bool]:
+        """See :class:`~st8.core.ports.Store`: an advisory lock of a connection's."""
+        key = schema.lock_key("collecting", self._address.schema)
+        try:
+            with self._connections.use() as session:
+                [[mine]] = session.rows(_CLAIMED, (key,))
+                try:
+                    yield mine
+                finally:
+                    if mine:
+                        with suppress(psycopg.Error):  # it is lost, and the lock too
+                            session.rows(_LET_GO, (key,))
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
+
     def raise_epoch(
         self, removed: Mapping[Namespace, Sequence[RevisionNumber]], expected: int
-    ) -> int:
-        """See :class:`~st8.core.ports.Store`.
-
-        A revision that a branch or checkpoint names stays, also if it was named only
-        now, by another daemon.
-        """
+    ) -> Raised:
+        """See :class:`~st8.core.ports.Store`."""
         gone = [(name, number) for name, some in removed.items() for number in some]
         self._turns.end()
+        deleted = 0
         try:
             failpoint("postgres.before_epoch")
             # Once the row of the store is changed no commit is under way, and the
@@ -363,12 +415,13 @@ class PostgresStore:
                 failpoint("postgres.epoch_raised")
                 if gone:
                     names, numbers = zip(*gone, strict=True)
-                    session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    rows = session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
+                    deleted = len(rows)
                 failpoint("postgres.revisions_removed")
             failpoint("postgres.epoch_committed")
         except psycopg.Error as error:
             raise self._failed(error) from None
-        return expected + 1
+        return Raised(expected + 1, deleted)
 
     def redactions(self) -> Sequence[Redaction]:
         """See :class:`~st8.core.ports.Store`."""
@@ -410,18 +463,14 @@ class PostgresStore:
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
-    ) -> tuple[int, int]:
+    ) -> Swept:
         """See :class:`~st8.core.ports.Store`.
 
         An object that a commit is just stamping is passed over, not waited for.
         """
-        rows = self._rows(_SWEPT, after, limit)
-        dead = Bigints(
-            number
-            for number, stamp, digest in rows
-            if stamp < epoch and digest_prefix(digest) not in marked
-        )
+        position, dead, _ = self._dead(marked, epoch, after, limit)
         deleted: list[Any] = []
+        begun = time.perf_counter()
         if dead:
             try:
                 failpoint("postgres.before_sweep")
@@ -430,7 +479,35 @@ class PostgresStore:
                 failpoint("postgres.after_sweep")
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
-        return (rows[-1][0] if len(rows) == limit else 0), len(deleted)
+        held_s = time.perf_counter() - begun
+        return Swept(position, len(deleted), sum(size for [size] in deleted), held_s)
+
+    def weigh(self, marked: Container[int], after: int, limit: int) -> Swept:
+        """See :class:`~st8.core.ports.Store`."""
+        position, dead, size = self._dead(marked, _INTEGER_MAX, after, limit)
+        return Swept(position, len(dead), size)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
+        del limit
+        return Shrunk(0)
+
+    def _dead(
+        self, marked: Container[int], epoch: int, after: int, limit: int
+    ) -> tuple[int, Bigints, int]:
+        """Return where a sweep goes on, what it may delete, and their bytes."""
+        wanted = limit * _LOOKED_AT
+        rows = self._rows(_SWEPT, after, wanted)
+        position = rows[-1][0] if len(rows) == wanted else 0
+        dead = Bigints()
+        total = 0
+        for number, stamp, digest, size in rows:
+            if stamp < epoch and digest_prefix(digest) not in marked:
+                dead.append(number)
+                total += size
+                if len(dead) == limit:
+                    return number if number != rows[-1][0] else position, dead, total
+        return position, dead, total
 
     def held_objects(
         self, after: int, limit: int, size_max: int
@@ -468,17 +545,20 @@ class PostgresStore:
     # --- statements ----------------------------------------------------------
 
     def _rows(self, statement: bytes, *values: object) -> list[Any]:
+        return self._retried(lambda session: session.rows(statement, values))
+
+    def _retried(self, read: Callable[[Session], list[Any]]) -> list[Any]:
         """Read; once more on a new connection if the one at hand has gone."""
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             if not failures.is_lost(error):
                 raise failures.running(error, self._address) from None
         self._connections.forget()
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             raise failures.running(error, self._address) from None
 
@@ -554,6 +634,15 @@ class PostgresStore:
             for digest, stored in session.rows(_OBJECTS, (Binaries(packed),)):
                 if not _is_sound(digest, stored):
                     session.rows(_MENDED, (digest, packed[digest], stored))
+
+
+def _rows_of_one_moment(
+    statements: Sequence[bytes], value: object, session: Session
+) -> list[Any]:
+    """Return the rows of each statement, all as they were when the first one ran."""
+    with session.connection.transaction():
+        session.connection.execute(_ONE_MOMENT)
+        return [session.rows(statement, (value,)) for statement in statements]
 
 
 def _is_sound(digest: Digest, packed: bytes) -> bool:

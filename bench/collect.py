@@ -1,0 +1,216 @@
+"""What requests feel of a garbage collection: the longest they take meanwhile.
+
+A store with many documents and a long history, of which a collection leaves one
+revision. Applies by one writer and by sixteen, with reads of one document beside them,
+first alone and then while it is collected::
+
+    python bench/collect.py [--quick] [--folder DIRECTORY] [--postgres]
+
+Needs wrk; with ``--postgres`` the store is in a PostgreSQL that is started for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench import wrk
+from bench.documents import key
+from bench.measure import Report, disk_bytes, fsync_s, say, show_bytes, show_s
+from bench.site import Site
+from st8.testing.child import ChildDaemon, call, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_HERE: Final = Path(__file__).resolve().parent
+_WRITERS: Final = (1, 16)
+_TURN_S: Final = 3
+
+
+class Plan(NamedTuple):
+    """How much to measure.
+
+    Attributes:
+        documents: In the state.
+        revisions: Of the history, each of which changes one of them.
+        turns: How many turns of load are measured without a collection.
+    """
+
+    documents: int
+    revisions: int
+    turns: int
+
+
+QUICK: Final = Plan(10_000, 5_000, 2)
+USUAL: Final = Plan(100_000, 40_000, 4)
+
+
+class _Loads(NamedTuple):
+    """What writers and readers saw, over some turns of load."""
+
+    writes: list[wrk.Load]
+    reads: list[wrk.Load]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; see the module."""
+    parser = argparse.ArgumentParser(description="Measure requests beside a gc.")
+    parser.add_argument("--quick", action="store_true", help="a small store")
+    parser.add_argument("--folder", type=Path, help="where the stores are made")
+    parser.add_argument("--postgres", action="store_true", help="in PostgreSQL")
+    options = parser.parse_args(arguments)
+    if not wrk.present():
+        say("bench/collect.py needs wrk (Debian: apt-get install wrk)")
+        return 2
+    plan = QUICK if options.quick else USUAL
+    report = Report("Requests beside a collection")
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        if options.postgres:
+            from tests.postgres.server import (  # noqa: PLC0415 - only when asked for
+                PostgresServer,
+            )
+
+            with contextlib.closing(PostgresServer()) as server:
+                urls = [server.url(server.new_schema()) for _ in _WRITERS]
+                for url in urls:
+                    _make(url, plan)
+                measure(plan, urls, report)
+        else:
+            first = folder / "1"
+            _make(first, plan)
+            for number in _WRITERS[1:]:
+                shutil.copytree(first, folder / str(number))
+            measure(plan, [folder / str(number) for number in _WRITERS], report)
+    report.print()
+    return 0
+
+
+def _make(at: Path | str, plan: Plan) -> None:
+    say(f"making {plan.documents:,} documents and {plan.revisions:,} revisions")
+    site = Site(at, plan.documents)
+    site.commit_many(plan.revisions)
+    site.engine.close()
+
+
+def measure(plan: Plan, places: Sequence[Path | str], report: Report) -> None:
+    """Measure everything and add it to ``report``."""
+    rows: list[tuple[str, ...]] = []
+    for writers, place in zip(_WRITERS, places, strict=True):
+        with _served(place) as daemon:
+            alone = _load(daemon, writers, plan.turns, None)
+            size = disk_bytes(place) if isinstance(place, Path) else 0
+            beside, answer, took_s = _collected(daemon, writers)
+            left = disk_bytes(place) if isinstance(place, Path) else 0
+        say(f"{writers} writers: {answer} in {took_s:.1f} s")
+        label = f"{writers} writer{'s' if writers > 1 else ''}"
+        rows += [
+            _row(f"{label}, alone", alone),
+            _row(f"{label}, beside a collection of {took_s:.0f} s", beside),
+        ]
+        report.add_remark(
+            f"{label}: {answer['pruned']:,} revisions and "
+            f"{answer['objects_deleted']:,} objects went in {took_s:.0f} s"
+            + (f"; {show_bytes(size)} became {show_bytes(left)}." if size else ".")
+        )
+        worst = max(load.longest_s for load in beside.writes)
+        report.add_bar(
+            f"{label}: longest apply beside a collection / 50 ms", worst / 0.05, 1
+        )
+    report.add_remark(f"An fsync takes {show_s(fsync_s())}.")
+    columns = (
+        "",
+        *("applies/s", "median", "p99", "longest"),
+        *("reads: median", "p99", "longest"),
+    )
+    report.add_table("Applies of one document, and reads of one", columns, rows)
+
+
+def _row(label: str, loads: _Loads) -> tuple[str, ...]:
+    writes, reads = loads
+    rate = sum(load.rate for load in writes) / len(writes)
+    return (label, f"{rate:,.0f}", *_times(writes), *_times(reads))
+
+
+def _times(loads: list[wrk.Load]) -> list[str]:
+    middle = sorted(loads, key=lambda load: load.median_s)[len(loads) // 2]
+    return [
+        show_s(middle.median_s),
+        show_s(max(load.p99_s for load in loads)),
+        show_s(max(load.longest_s for load in loads)),
+    ]
+
+
+def _collected(
+    daemon: ChildDaemon, writers: int
+) -> tuple[_Loads, dict[str, int], float]:
+    """Return what was seen during a collection, its answer and how long it took."""
+    done = threading.Event()
+    found: list[tuple[dict[str, int], float]] = []
+
+    def collect() -> None:
+        begun_s = time.perf_counter()
+        with contextlib.closing(daemon.connect(timeout_s=3_600)) as connection:
+            status, answer = call(connection, "POST", "/v1/gc", {"keep": 1})
+        assert status == 200, answer
+        found.append((answer, time.perf_counter() - begun_s))
+        done.set()
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    loads = _load(daemon, writers, None, done)
+    thread.join()
+    return loads, *found[0]
+
+
+def _load(
+    daemon: ChildDaemon, writers: int, turns: int | None, done: threading.Event | None
+) -> _Loads:
+    """Load a daemon for some turns, or until it is done."""
+    loads = _Loads([], [])
+    while len(loads.writes) != turns and not (done is not None and done.is_set()):
+        reading = threading.Thread(target=lambda: loads.reads.append(_read(daemon)))
+        reading.start()
+        loads.writes.append(
+            wrk.run(
+                f"{daemon.url}/v1/apply",
+                writers,
+                _TURN_S,
+                script=_HERE / "apply.lua",
+                argument=str(len(loads.writes)),
+            )
+        )
+        reading.join()
+    assert not any(load.failed for load in (*loads.writes, *loads.reads)), loads
+    return loads
+
+
+def _read(daemon: ChildDaemon) -> wrk.Load:
+    return wrk.run(f"{daemon.url}/v1/state?key={key(1)}", 1, _TURN_S)
+
+
+@contextlib.contextmanager
+def _served(place: Path | str) -> Iterator[ChildDaemon]:
+    """Serve a store."""
+    flags = ("--log-level", "warning")
+    daemon = (
+        ChildDaemon(place, *flags, port=free_port())
+        if isinstance(place, Path)
+        else ChildDaemon(None, "--store", place, *flags, port=free_port())
+    )
+    with daemon:
+        yield daemon
+
+
+if __name__ == "__main__":
+    sys.exit(main())
