@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from st8.store.peers import Peer
     from st8.store.sql import Connection
 
-__all__ = ["SqliteStore"]
+__all__ = ["FILE_NAME", "SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
