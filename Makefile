@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench crash crash-postgres fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -13,11 +13,23 @@ check: ## Lint, format, types, layers
 bench: ## Measure; see bench/RESULTS.md
 	@script/bench
 
+corrupt: ## Flip 65,536 bits of a store, lose pages, and look who notices
+	@script/corrupt
+
 crash: ## Kill the daemon 200 times and look at what it left
 	@script/crash
 
 crash-postgres: ## The same with daemons that share a PostgreSQL, which crashes too
 	@script/crash-postgres
+
+power: ## Cut the power of a store 20,000 times and look at what is left
+	@script/power
+
+faults: ## Make something go wrong at every failpoint, and fill the disk
+	@script/faults
+
+linear: ## Look for one order of what many clients saw at once
+	@script/linear
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

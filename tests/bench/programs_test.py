@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cli, collect, load, replay, scale, workers, wrk
+from bench import backup, cli, collect, load, replay, scale, workers, wrk
 from bench import postgres as on_postgres
 from bench.measure import Report
 
@@ -44,6 +44,16 @@ def test_replay_compares_states_with_the_source(
 
     assert 0 == code
     assert "Replay of 5 commits" in capsys.readouterr().out
+
+
+def test_a_history_is_backed_up_and_restored(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A history is the same in every store that it is restored into."""
+    code = backup.main([str(history), "--documents", "0"])
+
+    assert 0 == code
+    assert "| revisions | 5 |" in capsys.readouterr().out
 
 
 def test_replay_has_postgres_beside_sqlite(

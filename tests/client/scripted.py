@@ -82,6 +82,17 @@ class Wire:
         self._requests.append(seen)
         return seen
 
+    def chunked(self) -> bytes:
+        """Read a body in chunks to its end; raises EOFError if it has none."""
+        parts: list[bytes] = []
+        while size := int(self._file.readline() or b"-1", 16):
+            if size < 0:
+                raise EOFError
+            parts.append(self._file.read(size))
+            self._file.readline()
+        self._file.readline()
+        return b"".join(parts)
+
     def send(self, data: bytes) -> None:
         """Send ``data``; a client that went away does not matter."""
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from st8.core import errors
+from st8.core import error, errors
 from st8.core.errors import CLASSES, HeadMoved, NotFound, St8Error, StorageFull
 
 EVERY = sorted(CLASSES.values(), key=lambda cls: cls.__name__)
@@ -20,7 +20,8 @@ def _subclasses(root: type[St8Error]) -> set[type[St8Error]]:
 
 def test_every_class_has_its_own_code() -> None:
     """No two classes share a code, so a client can tell them apart."""
-    own = {cls for cls in _subclasses(St8Error) if cls.__module__ == errors.__name__}
+    modules = {errors.__name__, error.__name__}
+    own = {cls for cls in _subclasses(St8Error) if cls.__module__ in modules}
 
     assert own == set(EVERY)
 
@@ -51,7 +52,7 @@ def test_every_class_says_what_it_is(cls: type[St8Error]) -> None:
     assert 1 <= cls.exit_code <= 8
     assert cls.outcome in {"none", "unknown"}
     assert (cls.exit_code == 8) == (cls.outcome == "unknown")
-    assert not cls.retryable or cls.http_status in {408, 503, 507}
+    assert not cls.retryable or cls.http_status in {408, 429, 503, 507}
 
 
 @pytest.mark.parametrize("cls", EVERY)

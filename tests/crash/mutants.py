@@ -1,6 +1,7 @@
-"""st8d with a planted bug, to show that the kill rig finds it.
+"""st8d with a planted bug, to show that a rig finds it.
 
-Run as ``python tests/crash/mutants.py BUG --listen … --state-dir …``.
+Run as ``python tests/crash/mutants.py BUG --listen … --state-dir …``, or, for daemons
+whose failpoints can be armed, as ``python tests/crash/mutants.py BUG --armed BOARD``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from st8 import daemon
 from st8.core.ports import Batch, CommitTimes
 from st8.engine.draft import Draft
 from st8.store.sqlite import SqliteStore
+from st8.testing import armed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,11 @@ def never_sync() -> None:
     SqliteStore._connect = connect_unsafely  # type: ignore[method-assign]
 
 
+def go_on_after_an_error() -> None:
+    """Take the next write, and so the next sync, as if no sync had failed."""
+    SqliteStore._fence = lambda *_: None  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -89,10 +96,14 @@ BUGS: dict[str, Callable[[], None]] = {
         commit_in_two_parts,
         forget_idempotency_keys,
         never_sync,
+        go_on_after_an_error,
     )
 }
 
 
 if __name__ == "__main__":
     BUGS[sys.argv[1]]()
-    sys.exit(daemon.main(sys.argv[2:]))
+    if sys.argv[2] == "--armed":
+        armed.main(sys.argv[3])
+    else:
+        sys.exit(daemon.main(sys.argv[2:]))

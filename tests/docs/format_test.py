@@ -37,13 +37,16 @@ from st8.engine.requests import (
     Apply,
     CreateBranch,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
 )
 from st8.store.codec import unpack
 from st8.store.sqlite import SqliteStore
 from tests.docs import reader
+from tests.docs.backup_reader import Backup, BrokenBackupError
 from tests.docs.reader import StoreReader
+from tests.engine.backups import base_of, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -379,7 +382,7 @@ def test_the_page_shows_the_file_as_it_is(filled: Filled) -> None:
     assert ["".join(f"{sql};\n" for (sql,) in made)] == shown
     assert {
         "application_id": 1398028388,
-        "user_version": 1,
+        "user_version": 2,
         "page_size": 16384,
         "auto_vacuum": 2,
         "encoding": "UTF-8",
@@ -387,7 +390,7 @@ def test_the_page_shows_the_file_as_it_is(filled: Filled) -> None:
     assert "wal" == journal
     for text in (
         "1398028388",
-        "`user_version` 1",
+        "`user_version` 2",
         "16,384",
         "`auto_vacuum` 2",
         "UTF-8",
@@ -412,7 +415,7 @@ def test_a_newer_file_is_left_as_it_is(tmp_path: Path) -> None:
     """A file of a newer version is refused, byte for byte unchanged."""
     _engine(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "st8.db")) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     expected = (tmp_path / "st8.db").read_bytes()
 
@@ -476,6 +479,42 @@ def test_seal_of_the_page() -> None:
     assert int(seal.replace("−", "-")) == reader.seal_of(["payments/prod", 42])
 
 
+def test_what_was_redacted_is_told_by_the_page(tmp_path: Path) -> None:
+    """A reader finds no such content, and who redacted it; its mark is the page's."""
+    scope = SCOPES[0]
+    with closing(Engine(SqliteStore(tmp_path), SteppingClock())) as engine:
+        for content in ("secret", "new"):
+            engine.apply(Apply(scope, (Document(Key("a"), content),)))
+        source = Selector(revision=-1)
+        why = (Message("it leaked"), Author("ops"))
+        engine.redact(Redact(scope, Key("a"), source, *why))
+        mark = engine.state(scope, source).get(Key("a"))
+    with closing(StoreReader(tmp_path)) as store:
+        gone = sha256(b"secret").digest()
+        [[namespace, key, author, reason, _]] = store.redactions()[gone]
+        with pytest.raises(reader.BrokenStoreError, match="is missing"):
+            store.object(gone)
+    with closing(sqlite3.connect(tmp_path / "st8.db")) as db:
+        db.execute("UPDATE redactions SET author = 'mole'")
+        db.commit()
+    with (
+        closing(StoreReader(tmp_path)) as store,
+        pytest.raises(reader.BrokenStoreError),
+    ):
+        store.redactions()
+
+    assert (scope.namespace, "a", "ops", "it leaked") == (
+        namespace,
+        key,
+        author,
+        reason,
+    )
+    assert mark is not None
+    shown = re.search(r"^\[st8: .*\n", _section("What was redacted"), re.MULTILINE)
+    assert shown is not None
+    assert re.sub(r"\d", "0", shown[0]) == re.sub(r"\d", "0", mark.decode())
+
+
 def test_a_changed_row_does_not_match_its_seal(tmp_path: Path) -> None:
     """A reader that checks seals, as the page says, finds any value that was changed."""
     Filled(tmp_path).engine.close()
@@ -501,6 +540,69 @@ def test_a_changed_row_does_not_match_its_seal(tmp_path: Path) -> None:
             pytest.raises(reader.BrokenStoreError, match="seal"),
         ):
             read(store)
+
+
+# --- backups ------------------------------------------------------------------------
+
+
+def test_every_document_of_a_backup_is_read(filled: Filled) -> None:
+    """The reader of backups finds in one every document of every revision, and all refs."""
+    engine = filled.engine
+    backup = Backup(b"".join(engine.backup()))
+
+    assert filled.states == {
+        at: backup.documents(*at) for at in sorted(backup.revisions)
+    }
+    for name, space in backup.spaces.items():
+        namespace = Namespace(name)
+        assert engine.last_revision(namespace) == space.last == space.newest[0]
+        assert backup.revisions[name, space.last].digest == space.newest[1]
+        assert {
+            branch.name: tuple(branch[1:])
+            for branch in engine.branches(namespace, limit=1000).items
+        } == {at[1]: ref for at, ref in backup.branches.items() if at[0] == name}
+        assert {
+            checkpoint.name: tuple(checkpoint[1:])
+            for checkpoint in engine.checkpoints(namespace, limit=1000).items
+        } == {at[1]: ref for at, ref in backup.checkpoints.items() if at[0] == name}
+
+
+def test_what_stands_on_a_backup_is_read(tmp_path: Path) -> None:
+    """An increment is read on its base, with what was collected and redacted since."""
+    scope = SCOPES[0]
+    with closing(_engine(tmp_path)) as engine:
+        for n in range(4):
+            engine.apply(Apply(scope, (Document(Key("k"), f"v{n}"),)))
+        full = b"".join(engine.backup())
+        engine.apply(Apply(scope, (Document(Key("l"), "1"),)))
+        engine.redact(Redact(scope, Key("k"), Selector(revision=2)))
+        engine.collect(keep=2)
+        increment = b"".join(engine.backup(base=base_of(full)))
+    backup = Backup(full, increment)
+
+    assert {"k": None} == backup.documents(scope.namespace, 2)
+    assert {"k": b"v3", "l": b"1"} == backup.documents(scope.namespace, 5)
+    with pytest.raises(BrokenBackupError, match="base"):
+        Backup(increment)
+
+
+def test_backup_of_the_page(tmp_path: Path) -> None:
+    """A backup of the example of the page has the records that stand there."""
+    with closing(_engine(tmp_path)) as engine:
+        engine.apply(
+            Apply(
+                SCOPES[0],
+                (Document(Key("app/2.json"), "two\n"),),
+                message=Message("first limits"),
+                author=Author("ops"),
+            )
+        )
+        records = records_of(b"".join(engine.backup()))
+
+    assert [value for _, value in _named("Records")] == [
+        (bytes((kind,)) + reader.varint(len(rest)) + rest).hex()
+        for kind, rest in records
+    ]
 
 
 def test_skips_of_the_page() -> None:

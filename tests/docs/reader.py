@@ -261,7 +261,7 @@ class StoreReader:
         self.database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         if self.number("PRAGMA application_id") != 0x53543864:
             raise BrokenStoreError("not a store of st8")
-        if self.number("PRAGMA user_version") != 1:
+        if self.number("PRAGMA user_version") != 2:
             raise BrokenStoreError("of a format that this reader does not know")
 
     def close(self) -> None:
@@ -333,6 +333,17 @@ class StoreReader:
                 "FROM answers a JOIN namespaces n ON n.id = a.namespace"
             ),
         )
+
+    def redactions(self) -> dict[bytes, list[tuple[Any, ...]]]:
+        """Return what was redacted: all but the digest of each row, by digest."""
+        found: dict[bytes, list[tuple[Any, ...]]] = {}
+        for digest, *rest in self.database.execute(
+            "SELECT digest, namespace, key, author, reason, time_ns, seal "
+            "FROM redactions ORDER BY digest, namespace, key"
+        ):
+            row = unsealed(("redactions", digest, *rest))
+            found.setdefault(digest, []).append(row[2:])
+        return found
 
     def revisions(self, namespace: str) -> dict[int, Revision]:
         """Return the stored revisions of a namespace, ascending."""

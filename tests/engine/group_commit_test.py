@@ -40,6 +40,7 @@ from st8.engine.requests import (
 from st8.store.memory import MemoryStore
 from st8.store.sqlite import SqliteStore
 from st8.testing.clock import FakeClock
+from st8.testing.failing_disk import FailingDisk
 from st8.testing.faulty import FaultyStore
 from tests.engine.acts import (
     DEV,
@@ -55,7 +56,6 @@ from tests.engine.acts import (
     selector,
     submit,
 )
-from tests.store.vfs import FailingVFS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ def test_many_writers_share_a_commit(store: FaultyStore, engine: Engine) -> None
 
 def test_a_hundred_durable_writes_cost_one_sync(tmp_path: Path) -> None:
     """On the embedded store too, what gathers is one sync of the disk."""
-    vfs = FailingVFS()
+    vfs = FailingDisk()
     store = FaultyStore(SqliteStore(tmp_path, vfs=vfs.name))
     engine = Engine(store, FakeClock())
     apply(engine, {"k": "1"})

@@ -169,6 +169,8 @@ def test_examples_are_answered_as_shown(api: Api) -> None:
     for name, example in EXAMPLES.items():
         if name == "watch":  # has no end; watch_test.py compares it
             continue
+        if "backup" in name:  # is no text; backups_test.py compares it
+            continue
         method = "GET" if methods[name] == EVERY_METHOD else methods[name]
         body = example.body.encode() if example.body else None
         answer = api.call(method, example.target, body)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.http.asgi import Answer
 
 ONE = {"documents": [{"key": "a", "content": "1"}]}
+SECRET = {"documents": [{"key": "a", "content": "secret"}]}
 TWO = {"documents": [{"key": "a", "content": "2"}]}
 
 # Codes that no request of a client gets from the app.
@@ -36,7 +37,7 @@ ELSEWHERE = {
     # the guards in front of the app
     *("header_limit_exceeded", "request_timeout"),
     # clients say these themselves
-    *("nothing_applied", "key_not_found", "unreachable", "timed_out"),
+    *("nothing_applied", "unreachable", "timed_out"),
     # a daemon that does not start
     *("state_directory_in_use", "newer_format"),
 }
@@ -169,6 +170,15 @@ def forbidden(fixture: Fixture) -> Answer:
     return fixture.api.get("/v1/state")
 
 
+def redacted(fixture: Fixture) -> Answer:
+    """Apply what was redacted."""
+    fixture.api.delete("/v1/branches", {"name": "dev"})
+    fixture.api.apply({"a": "secret"})
+    fixture.api.apply({"a": "new"})
+    fixture.api.post("/v1/redact", {"key": "a", "revision": -1})
+    return fixture.api.post("/v1/apply", SECRET)
+
+
 def expectation(fixture: Fixture) -> Answer:
     """Write to a protected branch without saying which head is expected."""
 
@@ -237,6 +247,9 @@ PRODUCED: dict[str, tuple[int, Callable[[Fixture], Answer]]] = {
     "revision_not_reached": (412, get("/v1/state?min_revision=9")),
     "branch_exists": (409, post("branches", {"name": "dev"})),
     "checkpoint_exists": (409, post("checkpoints", {"name": "c"})),
+    "content_in_use": (409, post("redact", {"key": "a", "revision": 2})),
+    "content_redacted": (409, redacted),
+    "key_not_found": (404, post("redact", {"key": "b", "revision": 1})),
     "idempotency_mismatch": (409, mismatch),
     "overloaded": (503, failing(errors.Overloaded("too much waits"))),
     "rate_limited": (429, limited),

@@ -206,8 +206,8 @@ def kept(size: int) -> KeptReply:
 def test_responses_are_bounded_by_bytes(lane: StateLane) -> None:
     """The lane never holds more than it may, and nothing that is too large."""
     for n in range(1_000):
-        lane.keep(n.to_bytes(32, "big"), b"", kept(3_000))
-    lane.keep(b"large", b"", kept(90_000))
+        lane.keep(n.to_bytes(32, "big"), b"", kept(3_000), 0)
+    lane.keep(b"large", b"", kept(90_000), 0)
 
     assert lane.responses.size <= 100_000
     assert lane.kept((999).to_bytes(32, "big"), b"") is not None

@@ -173,6 +173,20 @@ class PostgresServer:
         ):
             time.sleep(_LOOK_AGAIN_S)
 
+    def dump(self, schema: str) -> str:
+        """Return a schema as statements.
+
+        Raises:
+            RuntimeError: It can't be dumped.
+        """
+        done = self._run(
+            *("pg_dump", "--inserts", "--no-owner", "-n", schema),
+            *("-h", str(self.directory), "-p", str(self.port), "-U", USER, "postgres"),
+        )
+        if done.returncode:
+            raise RuntimeError(f"pg_dump failed: {done.stdout}")
+        return done.stdout
+
     @property
     def log(self) -> str:
         """All that it has logged."""

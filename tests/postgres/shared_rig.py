@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPException
 from math import inf
 from random import Random
@@ -165,7 +166,7 @@ class _Rig:
         self._proxies = [
             stack.enter_context(CuttingProxy(server.port)) for _ in range(plan.daemons)
         ]
-        self.ledger = Ledger(outages=True)
+        self.ledger = Ledger(outages=[HTTPStatus.SERVICE_UNAVAILABLE])
         self.oracle = Oracle(self.ledger)
         scopes = _ONE_BRANCH if plan.one_branch else ()
         self._writers = [

@@ -28,7 +28,7 @@ from st8.testing.batches import (
     sweep_all,
     write,
 )
-from tests.store.vfs import FailingVFS
+from st8.testing.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ def test_any_failing_call_is_told_and_loses_nothing(
     opening = 0
     for number in range(10_000):
         directory = tmp_path / str(number)
-        vfs = FailingVFS()
+        vfs = FailingDisk()
         vfs.fail(kind, after=number)
         tally = Tally()
         try:
@@ -141,7 +141,7 @@ def test_a_process_that_dies_anywhere_loses_nothing(
     """
     for number in range(10_000):
         directory = tmp_path / str(number)
-        vfs = FailingVFS()
+        vfs = FailingDisk()
         vfs.die(after=number)
         tally = Tally()
         try:
@@ -179,7 +179,7 @@ def _check_fenced(store: Store, tally: Tally, context: str) -> None:
 
 def test_a_failing_sync_of_a_commit_has_an_unknown_outcome(tmp_path: Path) -> None:
     """Where the sync of a commit fails, nobody can say whether it is durable."""
-    vfs = FailingVFS()
+    vfs = FailingDisk()
     with closing(SqliteStore(tmp_path, vfs=vfs.name)) as store:
         write(store)
         vfs.fail("sync", after=0)
@@ -193,7 +193,7 @@ def test_a_failing_sync_of_a_commit_has_an_unknown_outcome(tmp_path: Path) -> No
 def test_a_store_is_not_fenced_by_a_lack_of_space(tmp_path: Path) -> None:
     """For every N, where the N-th write finds no space, the next commit works."""
     for number in range(1_000):
-        vfs = FailingVFS()
+        vfs = FailingDisk()
         with closing(SqliteStore(tmp_path / str(number), vfs=vfs.name)) as store:
             write(store)
             vfs.fail("write", after=number, error=apsw.FullError)
@@ -211,7 +211,7 @@ def test_a_store_is_not_fenced_by_a_lack_of_space(tmp_path: Path) -> None:
 def test_what_fails_at_the_end_is_no_loss(tmp_path: Path, kind: str) -> None:
     """Where tidying up fails as a store is closed, it is closed, and nothing is lost."""
     for number in range(1_000):
-        vfs = FailingVFS()
+        vfs = FailingDisk()
         tally = Tally()
         store = SqliteStore(tmp_path / str(number), vfs=vfs.name)
         _work(store, tally)
@@ -227,7 +227,7 @@ def test_what_fails_at_the_end_is_no_loss(tmp_path: Path, kind: str) -> None:
 
 def test_one_commit_is_one_sync(tmp_path: Path) -> None:
     """A commit of any size costs one sync of the WAL, and none of the file."""
-    vfs = FailingVFS()
+    vfs = FailingDisk()
     with closing(SqliteStore(tmp_path, vfs=vfs.name)) as store:
         write(store)
         for _ in range(10):

@@ -12,8 +12,9 @@ import pytest
 from st8.core.errors import OutcomeUnknown, StateDirectoryInUse, StoreFenced
 from st8.core.ids import BranchName
 from st8.core.ports import Stale
+from st8.store.directory import hold_directory
 from st8.store.peers import Peers
-from st8.store.sqlite import SqliteStore, hold_directory
+from st8.store.sqlite import SqliteStore
 from st8.testing.batches import (
     A,
     N,
@@ -24,7 +25,7 @@ from st8.testing.batches import (
     write,
 )
 from st8.testing.contract import StoreContract
-from tests.store.vfs import FailingVFS
+from st8.testing.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -197,7 +198,7 @@ def test_who_does_not_listen_misses_it_and_is_told_so(shared: Shared) -> None:
 def test_a_failed_sync_fences_all(tmp_path: Path) -> None:
     """After a sync failed in one of them none may write, also one that comes later."""
     peers = make_peers(3)
-    vfs = FailingVFS()
+    vfs = FailingDisk()
     with ExitStack() as stack:
         one = SqliteStore(tmp_path, vfs=vfs.name, peer=peers.peer(0))
         other = SqliteStore(tmp_path, peer=peers.peer(1))

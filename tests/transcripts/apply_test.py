@@ -58,7 +58,8 @@ def test_in_a_pipe(stage: Stage) -> None:
   "dry_run": false,
   "digest": "9c53672690d79a36b0878d08d8c14c06b7c3c24294e0b1c1c6371346656f405f",
   "root": "82e6f608433e5e9cd86441601ff419ddfeb8a67fe70c183e564303ca311188dd",
-  "created_at": "2026-01-01T00:00:01.5Z"
+  "created_at": "2026-01-01T00:00:01.5Z",
+  "kept": []
 }
 """,
         "",
@@ -77,6 +78,7 @@ dry_run: true
 digest: 9c53672690d79a36b0878d08d8c14c06b7c3c24294e0b1c1c6371346656f405f
 root: 43a728ff6f71de0104c2af29bc0e8b75ba4eca28f41bab36208cf33e75a5a7d4
 created_at: '2026-01-01T00:00:01.5Z'
+kept: []
 """,
         "",
     ) == stage.pipe("apply", "-v", "a=2", "--dry-run", "-o", "yaml")

@@ -326,7 +326,8 @@ DELETE new
   "dry_run": false,
   "digest": "4a6c368da7f38c960862c7f62637639909de781d5ab5d35e31d014aec67e6df0",
   "root": "ae7ceb0b23502b90d388482a7e993da345bb0a32883d9c5be00d4887a1ddedba",
-  "created_at": "2026-01-01T00:01:30Z"
+  "created_at": "2026-01-01T00:01:30Z",
+  "kept": []
 }
 """,
         "",
@@ -344,6 +345,7 @@ dry_run: false
 digest: 4a6c368da7f38c960862c7f62637639909de781d5ab5d35e31d014aec67e6df0
 root: ae7ceb0b23502b90d388482a7e993da345bb0a32883d9c5be00d4887a1ddedba
 created_at: '2026-01-01T00:01:30Z'
+kept: []
 """,
         "",
     ) == stage.pipe("rollback", "--revision", "1", "-o", "yaml")
@@ -388,7 +390,8 @@ DELETE new
   "dry_run": true,
   "digest": "d057007d9ee39af1d87c3e17f38b3d3f34dd0f83a64f6d0a685961db910dd4fe",
   "root": "1f733f9f2c450294531ab60014d2985ac1d05e5ef85c7e4c68f4ead12eb35526",
-  "created_at": "2026-01-01T00:01:30Z"
+  "created_at": "2026-01-01T00:01:30Z",
+  "kept": []
 }
 """,
         "",
@@ -407,6 +410,7 @@ dry_run: false
 digest: 08a5817265887fec35d7056517675aacadc9a7d1e95923baff6275cb10b0a20d
 root: 1f733f9f2c450294531ab60014d2985ac1d05e5ef85c7e4c68f4ead12eb35526
 created_at: '2026-01-01T00:01:30Z'
+kept: []
 """,
         "",
     ) == stage.pipe("restore", "--revision", "2", "-o", "yaml")

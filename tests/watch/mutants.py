@@ -49,6 +49,20 @@ def resume_at_the_known() -> None:
     watch.Hub.start_of = broken  # type: ignore[method-assign]
 
 
+def register_after_the_snapshot() -> None:
+    """Tell where a watch begins, and hear of what moves only after that."""
+    begin = watch.Watcher._begin
+
+    async def broken(self: watch.Watcher) -> bytes:
+        told = await begin(self)
+        for at, feed in enumerate(self._feeds):
+            now = feed._replace(after=None)
+            self._positions[at], _ = await self._hub.run(self._hub.start_of, now)
+        return told
+
+    watch.Watcher._begin = broken  # type: ignore[method-assign]
+
+
 def silent_gap() -> None:
     """Go on from the head where what lies between is gone, and say nothing."""
     news = Engine.news
@@ -61,7 +75,13 @@ def silent_gap() -> None:
 
 
 BUGS: dict[str, Callable[[], None]] = {
-    bug.__name__: bug for bug in (lose_one, resume_at_the_known, silent_gap)
+    bug.__name__: bug
+    for bug in (
+        lose_one,
+        resume_at_the_known,
+        register_after_the_snapshot,
+        silent_gap,
+    )
 }
 
 if __name__ == "__main__":

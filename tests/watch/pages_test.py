@@ -13,7 +13,13 @@ from st8.core.documents import Document
 from st8.core.errors import Unavailable
 from st8.core.ids import BranchName, Key, RevisionNumber, Scope
 from st8.engine.engine import Engine
-from st8.engine.requests import Apply, CreateBranch, DeleteBranch
+from st8.engine.requests import (
+    Apply,
+    CreateBranch,
+    DeleteBranch,
+    Redact,
+    Selector,
+)
 from st8.http.plans import Feed
 from st8.http.watch import Channel, Hub, Page
 from st8.store.memory import MemoryStore
@@ -62,6 +68,28 @@ class Threads:
 def numbers(page: Page) -> list[int]:
     """Return the positions of its events."""
     return [number for number, _ in page.events]
+
+
+async def test_what_is_redacted_is_in_no_page(engine: Engine) -> None:
+    """A page that is kept is given up when its contents may have been redacted."""
+    put(engine, "hunter2")
+    put(engine, "new")
+    threads = Threads()
+    threads.gate.set()
+    hub = Hub(engine, threads.run)
+    feed = Feed(MAIN, contents=True)
+    channel = hub.topic(MAIN).channels[feed] = Channel(hub, engine, feed)
+    before = await channel.page(ZERO, floor=False)
+    kept = channel.ready(ZERO, floor=False)
+    source = Selector(revision=1)
+    await asyncio.to_thread(engine.redact, Redact(MAIN, Key("a"), source))
+    after = await channel.page(ZERO, floor=False)
+    hub.close()
+
+    assert before is kept
+    assert b"hunter2" in before.whole
+    assert b"hunter2" not in after.whole
+    assert b"[st8: redacted" in after.whole
 
 
 async def test_nobody_gets_what_was_read_before_the_move_he_was_woken_by(

@@ -54,6 +54,7 @@ def test_watchers_are_told_all(tmp_path: Path) -> None:
     [
         ("lose_one", "reliable|resumable|bookmarkable"),
         ("resume_at_the_known", "resumable"),
+        ("register_after_the_snapshot", "reliable|resumable|bookmarkable"),
         ("silent_gap", "reliable|resumable|bookmarkable"),
     ],
 )

@@ -49,6 +49,11 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--show-secrets",
         "--contents",
         "--exec-fail",
+        "--check",
+        "--all",
+        "--skip-unfit",
+        "--full",
+        "--heads",
     }
 )
 """Every flag of every command that takes no value: a word behind any other flag is

@@ -183,10 +183,14 @@ def change_lines(changes: Iterable[Change]) -> str:
 
 def reset_text(verb: str, done: Written) -> str:
     """Return what a rollback or restore did: a sentence and the changes."""
+    kept = "".join(
+        f"Left {escaped(key)} as it is: what was there then is redacted.\n"
+        for key in done.kept
+    )
     if done.noop:
-        return "Already at requested state.\n"
+        return f"Already at requested state.\n{kept}"
     if done.dry_run:
         head = f"Would make {len(done.changes)} change(s); nothing was changed.\n"
     else:
         head = f"{verb} revision {done.revision}.\n"
-    return head + change_lines(done.changes)
+    return head + kept + change_lines(done.changes)

@@ -6,24 +6,25 @@ or a log never sees it.
 
 from __future__ import annotations
 
-import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from st8.progress import ProgressLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
-__all__ = ["MANY", "Progress", "counted"]
+__all__ = ["MANY", "Flow", "Progress", "counted"]
 
 T = TypeVar("T")
 
 MANY: Final = 1_000
 """More than so many documents take long enough to say so."""
 
-_PAUSE_S: Final = 0.1
-_CLEAR: Final = "\r\x1b[K"
+_MOMENT_S: Final = 0.5
+_MIB: Final = 1024 * 1024
 
 
 class Progress:
@@ -44,11 +45,9 @@ class Progress:
             total: How much there is of it; None where nobody knows.
             many: Nothing is shown unless ``total`` is more.
         """
-        stderr = sys.stderr
-        self._stderr = stderr if total > many and stderr and stderr.isatty() else None
+        self._line = ProgressLine(wanted=total > many)
         self._label = label
         self._total = total
-        self._next_s = 0.0
 
     def __enter__(self) -> Self:
         self.at(0)
@@ -56,13 +55,9 @@ class Progress:
 
     def at(self, count: int) -> None:
         """Say that ``count`` are done, unless it was said a moment ago."""
-        if self._stderr is None:
-            return
-        now_s = monotonic()
-        if now_s >= self._next_s:
-            self._next_s = now_s + _PAUSE_S
+        if self._line.is_due():
             how_far = f" {count:,} of {self._total:,}" if count else " ..."
-            self._write(f"{_CLEAR}{self._label}{how_far}")
+            self._line.show(f"{self._label}{how_far}")
 
     def __exit__(
         self,
@@ -70,16 +65,45 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._stderr is not None:
-            self._write(_CLEAR)
+        self._line.clear()
 
-    def _write(self, text: str) -> None:
-        try:
-            if self._stderr is not None:
-                self._stderr.write(text)
-                self._stderr.flush()
-        except OSError:
-            self._stderr = None  # nobody looks any more
+
+class Flow:
+    """A line that says how many bytes have gone by; a context manager.
+
+    Nothing is shown of what is done in a moment.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            label: What is being done.
+            total: How many bytes there will be; None where nobody knows.
+        """
+        self._line = ProgressLine()
+        self._label = label
+        self._total = total
+        self._size = 0
+        self._from_s = monotonic() + _MOMENT_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, size: int) -> None:
+        """Say that so many bytes more have gone by, unless it was said a moment ago."""
+        self._size += size
+        if self._line.is_due() and monotonic() >= self._from_s:
+            of = "" if self._total is None else f" of {self._total / _MIB:,.1f}"
+            self._line.show(f"{self._label} {self._size / _MIB:,.1f}{of} MiB")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._line.clear()
 
 
 def counted(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
@@ -22,6 +23,8 @@ from st8.client._results import (
     LogEntry,
     LogPage,
     NamespaceInfo,
+    Place,
+    Redacted,
     ServerVersion,
     State,
     StatePage,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Client",
@@ -50,6 +54,8 @@ __all__ = [
     "LogEntry",
     "LogPage",
     "NamespaceInfo",
+    "Place",
+    "Redacted",
     "ResyncEvent",
     "RevisionEvent",
     "Select",

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 from st8.client._results import (
+    BackupRestored,
     Branch,
     Checkpoint,
     Collected,
@@ -21,6 +22,8 @@ from st8.client._results import (
     LogEntry,
     LogPage,
     NamespaceInfo,
+    Place,
+    Redacted,
     ServerVersion,
     State,
     StatePage,
@@ -47,6 +50,8 @@ __all__ = [
     "log_page",
     "namespaces",
     "nothing",
+    "redacted",
+    "restored",
     "server_version",
     "state",
     "state_page",
@@ -274,6 +279,7 @@ def written(answer: Answer, *, contents: bool) -> Written:
         fields.text("digest"),
         fields.text("root"),
         fields.text("created_at"),
+        tuple(_text(key, "kept") for key in fields.optional_items("kept")),
     )
 
 
@@ -494,6 +500,23 @@ def _collected_namespace(fields: _Fields) -> CollectedNamespace:
             for n in ranges
         ),
         fields.number("ranges_all"),
+    )
+
+
+def restored(answer: Answer) -> BackupRestored:
+    """Read what the restore of a backup has put there."""
+    fields = _fields(answer)
+    return BackupRestored(*map(fields.number, BackupRestored._fields))
+
+
+def redacted(answer: Answer) -> Redacted:
+    """Read what was redacted."""
+    fields = _fields(answer)
+    places = [_Fields(place) for place in fields.items("places")]
+    return Redacted(
+        fields.text("digest"),
+        tuple(Place(place.text("namespace"), place.text("key")) for place in places),
+        fields.flag("dry_run"),
     )
 
 

@@ -9,10 +9,10 @@ import os
 from typing import TYPE_CHECKING
 
 from st8.client import _core
-from st8.client._connection import Deadline
 from st8.client._retry import RETRIES, TIMEOUT_S
 from st8.client._selection import Filter, Pick, sides
 from st8.client._transport import new_key
+from st8.client._upkeep import AsyncUpkeep
 from st8.core.ids import Scope
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from st8.client._results import (
         Branch,
         Checkpoint,
-        Collected,
         Diff,
         LogEntry,
         LogPage,
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient"]
 
 
-class AsyncClient:
+class AsyncClient(AsyncUpkeep):
     """A daemon, as seen from one namespace and branch, for use in an event loop.
 
     It has the methods of :class:`st8.Client`, with the same arguments, results, errors
@@ -234,21 +233,6 @@ class AsyncClient:
                 contents=contents,
                 idempotency_key=idempotency_key or new_key(),
             )
-        )
-
-    async def gc(
-        self,
-        keep: int | None = None,
-        *,
-        younger_than_s: float | None = None,
-        namespace: str | None = None,
-        dry_run: bool = False,
-        timeout_s: float | None = None,
-    ) -> Collected:
-        """Remove old revisions, and what only they needed."""
-        return await self._transport.send(
-            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
-            Deadline(timeout_s),
         )
 
     # --- reads of a state ----------------------------------------------------------

@@ -169,6 +169,47 @@ class _Connection:
             response.close()
         return Answer(response.status, _headers(response), body)
 
+    def upload(
+        self, head: bytes, pieces: Iterable[bytes], method: str, patience_s: float
+    ) -> Answer:
+        """Send a request whose body is ``pieces``, in chunks, and return the answer.
+
+        An answer that comes early ends the sending.
+
+        Args:
+            head: The request without its body.
+            pieces: The body.
+            method: The method of the request.
+            patience_s: How long either side may be silent.
+
+        Raises:
+            Failure: There is no whole answer.
+            NotUnderstood: What came is not HTTP.
+        """
+        self.reusable = False
+        # A TLS connection has something to read from its beginning.
+        can_look = not hasattr(self._sock, "pending")
+        ended = b"0\r\n\r\n"
+        deadline = Deadline(patience_s)
+        try:
+            self._sock.sendall(head)
+            for piece in pieces:
+                if can_look and not self.is_fresh():
+                    break
+                deadline = Deadline(patience_s)
+                deadline.apply_to(self._sock)
+                if piece:
+                    self._sock.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+            else:
+                self._sock.sendall(ended)
+        except TimeoutError:
+            raise deadline.failure("send") from None
+        except OSError as error:
+            return self._answer_in_spite_of(
+                error, method, Deadline(patience_s), used=False
+            )
+        return self._answer(method, Deadline(patience_s), used=False)
+
     def stream(self, data: bytes, method: str, deadline: Deadline) -> Stream:
         """Send ``data`` and return the answer once its head has come.
 
@@ -218,7 +259,10 @@ class Stream:
         """
         self._reader.deadline = Deadline(silence_s)
         with _failures(self._reader, used=False):
-            return self._response.read1(_CHUNK_BYTES)
+            data = self._response.read1(_CHUNK_BYTES)
+            if not data and self._response.length:  # http.client does not look
+                raise http.client.IncompleteRead(data, self._response.length)
+            return data
 
     def whole(self, deadline: Deadline) -> Answer:
         """Return the answer with all of its body, which comes to an end.
@@ -393,6 +437,28 @@ class Pool:
         except BaseException:
             connection.close()
             raise
+
+    def upload(
+        self, request: Request, pieces: Iterable[bytes], patience_s: float
+    ) -> Answer:
+        """Send ``request`` with a body of any length, over a connection of its own.
+
+        Args:
+            request: What to send; without a body.
+            pieces: The body.
+            patience_s: How long either side may be silent.
+
+        Raises:
+            Failure: There is no answer.
+            NotUnderstood: What came is not HTTP.
+            InvalidValue: The file of authorities can't be read.
+        """
+        head = _encoded(request, self._address.prefix, self._fixed)
+        connection = self._connect(Deadline(patience_s))
+        try:
+            return connection.upload(head, pieces, request.method, patience_s)
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close every idle connection; those in use are closed after their answer."""

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Diff,
         LogEntry,
         NamespaceInfo,
+        Redacted,
         ServerVersion,
         State,
         StatePage,
@@ -76,6 +77,7 @@ __all__ = [
     "log",
     "log_pages",
     "namespaces",
+    "redact",
     "reset",
     "state",
     "state_if_changed",
@@ -218,6 +220,21 @@ def gc(
         "dry_run": dry_run or None,
     }
     return send("gc", "POST", "/v1/gc", body, _answers.collected)
+
+
+def redact(
+    scope: Scope, pick: Pick, key: str, *, reason: str, author: str, dry_run: bool
+) -> Call[Redacted]:
+    """Takes a content out of all revisions."""
+    body = {
+        "scope": scope_fields(scope),
+        "key": Key(key),
+        **pick.fields(),
+        "reason": Message(reason) or None,
+        "author": Author(author) or None,
+        "dry_run": dry_run or None,
+    }
+    return send("redact", "POST", "/v1/redact", body, _answers.redacted)
 
 
 # --- reads of a state ------------------------------------------------------------

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from st8.core.documents import Change
 
 __all__ = [
+    "BackupRestored",
     "Branch",
     "Checkpoint",
     "Collected",
@@ -27,6 +28,8 @@ __all__ = [
     "LogEntry",
     "LogPage",
     "NamespaceInfo",
+    "Place",
+    "Redacted",
     "ServerVersion",
     "State",
     "StatePage",
@@ -48,6 +51,8 @@ class Written(NamedTuple):
         digest: Digest of the revision, ``""`` where none was made.
         root: Digest of the whole state.
         created_at: When the revision was made.
+        kept: Keys that a rollback or restore left as they were, since what it would
+            have put there was redacted.
     """
 
     revision: int
@@ -57,6 +62,7 @@ class Written(NamedTuple):
     digest: str = ""
     root: str = ""
     created_at: str = ""
+    kept: tuple[str, ...] = ()
 
 
 class State(NamedTuple):
@@ -264,6 +270,52 @@ class Collected(NamedTuple):
     dry_run: bool = False
     namespaces: tuple[CollectedNamespace, ...] = ()
     namespaces_all: int = 0
+
+
+class BackupRestored(NamedTuple):
+    """What the restore of a backup has put there.
+
+    Attributes:
+        backups: How many files, each on top of the one before.
+        namespaces: How many.
+        branches: How many.
+        checkpoints: How many.
+        revisions: How many.
+        objects: Tree nodes and contents; some may have come twice.
+    """
+
+    backups: int
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: int
+
+
+class Place(NamedTuple):
+    """Where a content stood.
+
+    Attributes:
+        namespace: In which namespace.
+        key: Under which key.
+    """
+
+    namespace: str
+    key: str
+
+
+class Redacted(NamedTuple):
+    """A content that was redacted, or with a dry run would be.
+
+    Attributes:
+        digest: SHA-256 of the content, hexadecimal.
+        places: Where it stood, in some revision or other.
+        dry_run: Nothing was changed.
+    """
+
+    digest: str
+    places: tuple[Place, ...]
+    dry_run: bool
 
 
 class ServerVersion(NamedTuple):

@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from st8.client import _core
-from st8.client._connection import Deadline
 from st8.client._retry import RETRIES, TIMEOUT_S
 from st8.client._selection import Filter, Pick, sides
 from st8.client._transport import Transport, new_key
+from st8.client._upkeep import Upkeep
 from st8.core.ids import Scope
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from st8.client._results import (
         Branch,
         Checkpoint,
-        Collected,
         Diff,
         LogEntry,
         LogPage,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client:
+class Client(Upkeep):
     """A daemon, as seen from one namespace and branch.
 
     Every method is one operation of the daemon, which is atomic; it returns a plain
@@ -292,34 +291,6 @@ class Client:
                 contents=contents,
                 idempotency_key=idempotency_key or new_key(),
             )
-        )
-
-    def gc(
-        self,
-        keep: int | None = None,
-        *,
-        younger_than_s: float | None = None,
-        namespace: str | None = None,
-        dry_run: bool = False,
-        timeout_s: float | None = None,
-    ) -> Collected:
-        """Remove old revisions, and what only they needed.
-
-        Branch heads, branch bases and checkpoints stay, and what st8d is set to keep.
-
-        Args:
-            keep: The newest of each branch that stay, at least 1. This and the next
-                take the place of what st8d is set to, but for namespaces of which
-                nothing ever goes; 10 if only the next is given.
-            younger_than_s: Whatever is younger stays too.
-            namespace: Only of this one; all if None.
-            dry_run: Change nothing; tell what would go, and what stays and why.
-            timeout_s: Seconds it may take; None for no limit, as it takes long
-                where there is much.
-        """
-        return self._transport.send(
-            _core.gc(keep, younger_than_s, namespace, dry_run=dry_run),
-            Deadline(timeout_s),
         )
 
     # --- reads of a state ----------------------------------------------------------

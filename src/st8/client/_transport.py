@@ -13,7 +13,7 @@ from st8.client._retry import TIMEOUT_S, Attempts, Failure
 from st8.core.errors import InvalidValue, St8Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from st8.client._calls import Call, Steps, Walk
     from st8.client._connection import Stream
@@ -114,6 +114,28 @@ class Transport:
             stream.close()
             raise
         return stream
+
+    def upload(self, call: Call[T], pieces: Iterable[bytes], patience_s: float) -> T:
+        """Return the result of ``call``, whose body is ``pieces``; tries once.
+
+        Args:
+            call: What to do.
+            pieces: The body of its request.
+            patience_s: How long either side may be silent.
+
+        Raises:
+            St8Error: What the daemon answered, or why there is no answer.
+        """
+        attempts = Attempts(
+            cast("Call[object]", call), self.url, retries=0, jitter=chance
+        )
+        try:
+            return call.read(self._pool.upload(call.request, pieces, patience_s))
+        except Failure as failure:
+            attempts.after_failure(failure, None)
+        except NotUnderstood as odd:
+            attempts.after_odd_answer(odd, None)
+        raise AssertionError(call)  # there is no second attempt
 
     def run(self, steps: Steps[P, T]) -> T:
         """Return what ``steps`` return, given the result of each call they yield."""

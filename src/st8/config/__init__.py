@@ -21,6 +21,7 @@ from st8.config.settings import (
 from st8.config.showing import show
 from st8.config.table import SETTINGS, Setting
 from st8.config.values import parse_listen, parse_token
+from st8.config.verification import Verification, load_verification
 
 __all__ = [
     "SETTINGS",
@@ -36,8 +37,10 @@ __all__ = [
     "TlsSettings",
     "UnixAddress",
     "UsageError",
+    "Verification",
     "load",
     "load_migration",
+    "load_verification",
     "parse_command",
     "parse_listen",
     "parse_token",

@@ -24,9 +24,9 @@ __all__ = [
     "parse_command",
 ]
 
-Command = Literal["serve", "check-config", "config", "migrate"]
+Command = Literal["serve", "check-config", "config", "migrate", "verify"]
 
-_COMMANDS: Final[tuple[Command, ...]] = ("check-config", "config", "migrate")
+_COMMANDS: Final[tuple[Command, ...]] = ("check-config", "config", "migrate", "verify")
 _US_PER_S: Final = 1_000_000
 
 
@@ -246,6 +246,7 @@ def _help() -> str:
         "       st8d config [flags]         print the settings in force, as a file",
         "       st8d migrate --from STORE --to STORE",
         "                                   move a whole store to another place",
+        "       st8d verify [flags]         tell what is damaged in a store",
         "",
     ]
     heads = [f"--{s.name} {s.metavar}" for s in SETTINGS] + ["--version", "--help"]

@@ -99,7 +99,9 @@ def from_flags(
             if not equals and rest and not rest[0].startswith("-"):
                 rest.pop(0)  # probably its value
             continue
-        if not equals:
+        if setting.switch:
+            text = text if equals else "true"
+        elif not equals:
             if not rest:
                 problems.append(f"--{name} needs a value")
                 continue

@@ -17,16 +17,19 @@ from st8.config.values import (
     parse_place,
     parse_retention,
     parse_store,
+    parse_switch,
     parse_token,
     parse_workers,
 )
 from st8.core.durations import parse_duration
+from st8.core.findings import parse_head
+from st8.core.ids import BranchName, Namespace
 from st8.core.rates import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MIGRATION", "SETTINGS", "Setting"]
+__all__ = ["MIGRATION", "SETTINGS", "VERIFICATION", "Setting"]
 
 
 class Setting(NamedTuple):
@@ -44,6 +47,7 @@ class Setting(NamedTuple):
         reloaded: SIGHUP brings a new value into force.
         needs: The setting without which this one would mean nothing.
         instead: The setting that takes the place of this one.
+        switch: It is a flag without a value.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Setting(NamedTuple):
     reloaded: bool = False
     needs: str = ""
     instead: str = ""
+    switch: bool = False
 
     @property
     def variable(self) -> str:
@@ -247,3 +252,41 @@ MIGRATION: Final[tuple[Setting, ...]] = (
     Setting("migrate-to", "", "STORE", "the empty store to fill", parse_place),
 )
 """What st8d migrate alone is told; its flags are --from and --to."""
+
+VERIFICATION: Final[tuple[Setting, ...]] = (
+    Setting(
+        "full",
+        "",
+        "",
+        "read every object, and have the store check itself",
+        parse_switch,
+        switch=True,
+    ),
+    Setting("output", "text", "FORMAT", "text or json", parse_one_of("text", "json")),
+    Setting(
+        "heads",
+        "",
+        "",
+        "print the head of each branch too, with --output json",
+        parse_switch,
+        switch=True,
+    ),
+    Setting(
+        "expect-head",
+        "",
+        "NUMBER:DIGEST",
+        "a revision that must be in the branch's history; may be repeated",
+        parse_head,
+        many=True,
+    ),
+    Setting("namespace", "default", "NAME", "whose branch that is", Namespace),
+    Setting("branch", "main", "NAME", "which branch that is", BranchName),
+    Setting(
+        "expect-heads",
+        "",
+        "FILE",
+        "the output of an earlier verification with --heads, all of which must be there",
+        parse_file,
+    ),
+)
+"""What st8d verify alone is told, by flags; beside them it takes those of the store."""

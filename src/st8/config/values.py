@@ -29,6 +29,7 @@ __all__ = [
     "parse_place",
     "parse_retention",
     "parse_store",
+    "parse_switch",
     "parse_token",
     "parse_workers",
 ]
@@ -266,3 +267,10 @@ def parse_one_of(*names: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def parse_switch(text: str) -> bool:
+    """Return whether a flag without a value is set; ``=false`` takes it back."""
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

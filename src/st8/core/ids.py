@@ -19,6 +19,7 @@ __all__ = [
     "DEFAULT_BRANCH",
     "DEFAULT_NAMESPACE",
     "DIGEST_BYTES",
+    "PREFIX_BYTES",
     "Author",
     "BranchName",
     "CheckpointName",
@@ -42,6 +43,9 @@ RevisionNumber = NewType("RevisionNumber", int)
 
 DIGEST_BYTES: Final = 32
 
+PREFIX_BYTES: Final = 8
+"""How much of a digest stores find an object by, at least."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NOT_BLANK = re.compile(r"[^\s]|[\x1c-\x1f]")
 """Python takes four separators for white space that nobody else does."""
@@ -59,7 +63,7 @@ def digest_prefix(digest: bytes) -> int:
 
     Enough to find an object by, where the object itself is compared afterwards.
     """
-    return int.from_bytes(digest[:8], "big", signed=True)
+    return int.from_bytes(digest[:PREFIX_BYTES], "big", signed=True)
 
 
 def utf8(value: str, field: str) -> bytes:

@@ -196,6 +196,12 @@ RATE = Limit(
     1_000_000,
     "Requests a second, or at once, of a rate limit: more than a daemon answers.",
 )
+REDACTED_PLACES = Limit(
+    "redacted_places_max",
+    1_000,
+    "Keys under which a content stands that is to be redacted: what stands under more "
+    "did not leak, and could never be stored again.",
+)
 GC_KEEP = Limit(
     "gc_keep_max",
     1_000_000_000,

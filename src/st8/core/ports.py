@@ -7,10 +7,11 @@ a new one runs ``st8.testing.contract`` over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from st8.core.errors import Corrupt
 from st8.core.ids import (
     BranchName,
     CheckpointName,
@@ -22,8 +23,10 @@ from st8.core.ids import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Mapping
     from contextlib import AbstractContextManager
+
+    from st8.core.redactions import Redaction
 
 __all__ = [
     "Answer",
@@ -32,10 +35,14 @@ __all__ = [
     "BranchAt",
     "Clock",
     "CommitTimes",
+    "DamagedRow",
     "Heard",
+    "HeldObject",
     "NamespaceState",
+    "Pointers",
     "Raised",
     "Record",
+    "SelfCheck",
     "Shrunk",
     "Stale",
     "Store",
@@ -70,6 +77,20 @@ class NamespaceState(NamedTuple):
     epoch: int
 
 
+class Pointers(NamedTuple):
+    """What can move in a store, as it was at one moment.
+
+    Attributes:
+        namespaces: Those that have a revision, with the newest number of each.
+        branches: Their branches, each with its namespace.
+        checkpoints: Their checkpoints, likewise.
+    """
+
+    namespaces: Sequence[NamespaceInfo]
+    branches: Sequence[tuple[Namespace, Branch]]
+    checkpoints: Sequence[tuple[Namespace, Checkpoint]]
+
+
 class Answer(NamedTuple):
     """What an idempotency key was answered with.
 
@@ -93,6 +114,50 @@ AnswerAt = tuple[Namespace, IdempotencyKey]
 
 Heard = Callable[[Collection[BranchAt] | None], None]
 """Is told which branches others have moved; None is that any may have moved."""
+
+
+class DamagedRow(Corrupt):
+    """A row that does not match its seal.
+
+    Attributes:
+        names: What tells the row from others of its list, as it stands there: the
+            name, or the namespace and key of an answer. Empty where that can't be
+            read. No part of what clients are told.
+    """
+
+    def __init__(self, owner: str, names: tuple[str, ...]) -> None:
+        """Name the namespace, and the row in it."""
+        super().__init__(f"a row of the store, of {owner!r}, does not match its seal")
+        self.names = names
+
+
+class HeldObject(NamedTuple):
+    """A row of a store's objects, as a verification wants it.
+
+    Attributes:
+        position: Where it stands; ascending, never reused while the store is open.
+        begins: What it is found by: its digest, or the first eight bytes of that.
+        size: How many bytes it takes, packed.
+        data: Its bytes, compared with nothing; None where they were not asked for,
+            or can't be unpacked.
+    """
+
+    position: int
+    begins: bytes
+    size: int
+    data: bytes | None
+
+
+class SelfCheck(NamedTuple):
+    """What a store finds wrong with itself, below what its methods show.
+
+    Attributes:
+        problems: A sentence for each.
+        skipped: Why a part was not looked at; empty where all was.
+    """
+
+    problems: Sequence[str]
+    skipped: str = ""
 
 
 class Stale(Exception):
@@ -266,7 +331,14 @@ class Store(Protocol):
     def namespaces(
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
-        """Return namespaces in byte order of their names, ``after`` excluded."""
+        """Return namespaces in byte order of their names, ``after`` excluded.
+
+        Those with a revision. Every row on the way is compared with its seal, here as
+        in all that follows.
+
+        Raises:
+            DamagedRow: One does not match.
+        """
         ...
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
@@ -350,6 +422,25 @@ class Store(Protocol):
         """
         ...
 
+    def redactions(self) -> Sequence[Redaction]:
+        """Return what was redacted, by digest, namespace and key."""
+        ...
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """Atomically store redactions, delete their contents, count up the epoch.
+
+        ``choose`` says which. While it runs nobody commits, and it may read the store:
+        what it finds is still so when they are stored. What it raises is raised, and
+        nothing is changed then. One that is there already stays as it is. Returns the
+        new epoch: a batch of an earlier one is :class:`Stale`. Others that share the
+        store soon hear that anything may have moved. What is deleted is overwritten as
+        far as the store can do that.
+
+        Raises:
+            St8Error: See :meth:`commit`.
+        """
+        ...
+
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> Swept:
@@ -372,6 +463,30 @@ class Store(Protocol):
 
         Up to ``limit`` pages of the store's, in one short transaction; always none
         where it is not the store that sees to that.
+        """
+        ...
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """Return up to ``limit`` objects that follow position ``after``, 0 at first.
+
+        It may stop after the one with which the sizes pass ``size_max``; with 0 the
+        bytes are left out. One that can't be read does not hide those behind it.
+        """
+        ...
+
+    def check_itself(self) -> SelfCheck:
+        """Return what is wrong below what the other methods show: files, indexes.
+
+        And rows that no list shows. May take long; reads and writes go on.
+        """
+        ...
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """Return what can move, of one namespace or of all, as of one moment.
+
+        Each list is in byte order of namespaces and names. All of it is in memory.
         """
         ...
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, cast
 
 from st8.core import varint
 from st8.core.errors import Corrupt, InvalidValue
+from st8.core.fields import Fields
 from st8.core.ids import (
     DIGEST_BYTES,
     Author,
@@ -29,6 +30,7 @@ from st8.core.ids import (
 from st8.core.node import EMPTY_ROOT
 
 __all__ = [
+    "TIME_NS_MAX",
     "Branch",
     "Checkpoint",
     "Kind",
@@ -275,7 +277,7 @@ def decode(data: bytes) -> Revision:
         Corrupt: They are not the bytes of a revision.
     """
     try:
-        reader = _Reader(data)
+        reader = Fields(data)
         if reader.take(len(TAG)) != TAG:
             raise Corrupt("a revision does not begin with its tag")
         number = RevisionNumber(reader.integer())
@@ -317,36 +319,11 @@ def decode(data: bytes) -> Revision:
     )
 
 
-def _read_skip(reader: _Reader, parent: Parent) -> Link:
+def _read_skip(reader: Fields, parent: Parent) -> Link:
     number = RevisionNumber(reader.integer())
     if number == parent.number:
         return Link(number, parent.digest)
     return Link(number, Digest(reader.take(DIGEST_BYTES)))
-
-
-class _Reader:
-    """Takes parts from the front of some bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        part = self._data[self._at : self._at + size]
-        if len(part) != size:
-            raise IndexError
-        self._at += size
-        return part
-
-    def integer(self) -> int:
-        value, self._at = varint.decode(self._data, self._at)
-        return value
-
-    def text(self) -> str:
-        return self.take(self.integer()).decode()
-
-    def at_end(self) -> bool:
-        return self._at == len(self._data)
 
 
 def format_time(time_ns: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["decode", "encode"]
 
+_SHIFT_MAX = 70
 _SINGLE = [bytes((value,)) for value in range(128)]
 
 
@@ -27,7 +28,7 @@ def decode(data: bytes, offset: int) -> tuple[int, int]:
     """Return the integer at ``offset`` and the offset after it.
 
     Raises:
-        IndexError: ``data`` ends within the integer.
+        IndexError: ``data`` ends within the integer, or it is longer than any is.
     """
     byte = data[offset]
     if byte < 128:
@@ -41,3 +42,5 @@ def decode(data: bytes, offset: int) -> tuple[int, int]:
         if byte < 128:
             return value, offset + 1
         shift += 7
+        if shift > _SHIFT_MAX:  # else some bytes could keep us busy for hours
+            raise IndexError

@@ -13,5 +13,6 @@ from __future__ import annotations
 
 from st8.daemon.embedded import serve_engine, serve_in_thread
 from st8.daemon.program import main
+from st8.daemon.trial import check_backup
 
-__all__ = ["main", "serve_engine", "serve_in_thread"]
+__all__ = ["check_backup", "main", "serve_engine", "serve_in_thread"]

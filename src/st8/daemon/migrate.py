@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
-from time import monotonic
-from typing import Final
 
 from st8.config import UsageError
 from st8.core.errors import InvalidValue
 from st8.engine.transfer import Place, transfer
+from st8.progress import ProgressLine
 from st8.store.open import open_store, place_of
 
 __all__ = ["migrate"]
-
-_PAUSE_S: Final = 0.1
-_CLEAR: Final = "\r\x1b[K"
 
 
 def migrate(source_url: str, target_url: str) -> str:
@@ -31,17 +26,21 @@ def migrate(source_url: str, target_url: str) -> str:
     target_place = _place("--to", target_url)
     if source_place == target_place:
         raise UsageError(f"--from and --to are the same store, {source_place}")
-    progress = _Progress()
+    line = ProgressLine()
+
+    def tell(doing: str, revisions: int, total: int, objects: int) -> None:
+        line.show(f"{doing} revisions {revisions:,} of {total:,}, {objects:,} objects")
+
     with (
         closing(open_store(source_url, make=False)) as source,
         closing(open_store(target_url)) as target,
     ):
         try:
             done = transfer(
-                Place(source, source_place), Place(target, target_place), progress
+                Place(source, source_place), Place(target, target_place), tell
             )
         finally:
-            progress.clear()
+            line.clear()
     return (
         f"moved {done.namespaces:,} namespace(s), {done.revisions:,} revision(s) and "
         f"{done.objects:,} object(s), {done.size:,} bytes, from {source_place} to "
@@ -55,33 +54,3 @@ def _place(flag: str, url: str) -> str:
     except InvalidValue as error:
         problem = error.detail.removeprefix("store: ")
         raise UsageError(f"{flag}: {problem}") from None
-
-
-class _Progress:
-    """One line on standard error that says how far it is, if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._stderr = sys.stderr if sys.stderr and sys.stderr.isatty() else None
-        self._next_s = 0.0
-
-    def __call__(self, doing: str, revisions: int, total: int, objects: int) -> None:
-        """Say it, unless something was said a moment ago."""
-        now_s = monotonic()
-        if now_s >= self._next_s:
-            self._next_s = now_s + _PAUSE_S
-            self._write(
-                f"{_CLEAR}{doing} revisions {revisions:,} of {total:,}, "
-                f"{objects:,} objects"
-            )
-
-    def clear(self) -> None:
-        """Leave nothing of it."""
-        self._write(_CLEAR)
-
-    def _write(self, text: str) -> None:
-        try:
-            if self._stderr is not None:
-                self._stderr.write(text)
-                self._stderr.flush()
-        except OSError:
-            self._stderr = None  # nobody looks any more

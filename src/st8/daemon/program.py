@@ -1,4 +1,4 @@
-"""The program ``st8d``: serves, checks its settings, prints them, or moves a store."""
+"""The program ``st8d``: serves, checks its settings, prints them, moves or verifies."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ _log = logging.getLogger("st8d")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run st8d until a signal ends it; return its exit code.
 
-    0: it served and stopped, or did what was asked for. 1: it could not.
-    2: its settings can't be right.
+    0: it served and stopped, or did what was asked for. 1: it could not, or a store
+    that was verified is damaged. 2: its settings can't be right, or a store could not
+    be verified.
     """
     from st8 import config  # noqa: PLC0415 - --local has no settings of st8d
 
@@ -63,6 +64,10 @@ def _obey(command: Command, arguments: Sequence[str]) -> int:
 
         sys.stdout.write(f"{migrate(*config.load_migration(arguments))}\n")
         return 0
+    if command == "verify":
+        from st8.daemon.verify import verify_store  # noqa: PLC0415 - when asked for
+
+        return verify_store(config.load_verification(arguments))
     settings = config.load(arguments)
     if command == "check-config":
         return _check(settings)

@@ -66,6 +66,13 @@ class ByteCache(Generic[_KeyT, _ValueT]):
                 _, (_, freed) = self._new.popitem(last=False)
                 self._new_bytes -= freed
 
+    def clear(self) -> None:
+        """Keep nothing of what is in it."""
+        with self._lock:
+            self._new.clear()
+            self._kept.clear()
+            self._new_bytes = self._kept_bytes = 0
+
     def _promote(self, key: _KeyT) -> _ValueT | None:
         with self._lock:
             entry = self._new.pop(key, None)

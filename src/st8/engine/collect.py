@@ -21,14 +21,16 @@ it took.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
-from st8.core.errors import NamespaceNotFound, Unavailable
+from st8.core.errors import Corrupt, NamespaceNotFound, Unavailable
+from st8.core.failpoints import failpoint
 from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
-from st8.engine import pages
+from st8.engine import pages, unfinished
 from st8.engine.choice import Choice, choose
 from st8.engine.integers import Integers
 from st8.engine.marks import mark
@@ -110,14 +112,19 @@ class GarbageCollection:
             ShuttingDown: It was stopped; the next one does what is left.
             Unavailable: Other daemons kept collecting in the same store.
         """
+        if self._only is None:
+            self._clear_unfinished()
         revisions = 0
         pieces = Pieces(*_REMOVED_AT_ONCE)
         for choice in self._choices():
             revisions += self._remove(choice, pieces)
         # Always a new epoch: what was stamped in the old one may be swept now.
         work = partial(self._raise_epoch, DEFAULT_NAMESPACE, [])
+        failpoint("collect.before_epoch")
         epoch = self._between_batches(work).epoch
+        failpoint("collect.after_epoch")
         marks = mark(self._store, self._objects, {}, self._pace)
+        failpoint("collect.marked")
         objects, size = self._sweep(marks, epoch)
         if objects:
             self._give_back()
@@ -171,6 +178,14 @@ class GarbageCollection:
                 pace=self._pace,
             )
 
+    def _clear_unfinished(self) -> None:
+        """Remove what restores that were broken off have left."""
+        raise_epoch = unfinished.epoch_raiser(self._store, self._refs, self._committer)
+        for _ in range(_ATTEMPTS):
+            with suppress(Stale):
+                unfinished.clear_marked(self._store, raise_epoch)
+                return
+
     def _remove(self, choice: Choice, pieces: Pieces) -> int:
         """Delete the revisions that go; return how many did."""
         removed = start = 0
@@ -181,7 +196,9 @@ class GarbageCollection:
             ]
             start += len(some)
             work = partial(self._raise_epoch, choice.share.namespace, some)
+            failpoint("collect.before_removal")
             removed += self._between_batches(work, pieces).revisions
+            failpoint("collect.after_removal")
         return removed
 
     def _between_batches(
@@ -232,14 +249,19 @@ class GarbageCollection:
         objects = size = position = 0
         pieces = Pieces(*_SWEPT_AT_ONCE)
         while True:
+            before = position
+            failpoint("collect.before_sweep")
             position, some, weight, held_s = self._store.sweep(
                 marks, epoch, position, pieces.size
             )
+            failpoint("collect.after_sweep")
             self._done(held_s, pieces)
             objects += some
             size += weight
             if not position:
                 return objects, size
+            if position <= before:
+                raise Corrupt("the list of objects does not ascend; run a verification")
 
     def _give_back(self) -> None:
         """Give back the space that is free."""

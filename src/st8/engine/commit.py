@@ -24,6 +24,7 @@ from st8.core.errors import (
     ShuttingDown,
     St8Error,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import Scope
 from st8.core.ports import Stale
 from st8.engine.draft import Draft
@@ -35,7 +36,7 @@ from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
     from st8.core.ids import Namespace
-    from st8.core.ports import BranchAt, Clock, Store
+    from st8.core.ports import Batch, BranchAt, Clock, Store
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
@@ -136,6 +137,24 @@ class Committer:
             self._start()
         return future
 
+    def commit_aside(self, batch: Batch) -> None:
+        """Commit a batch that no request has made, and wait until it is durable.
+
+        Raises:
+            Stale: It does not fit what is there; nothing was written.
+            St8Error: See :meth:`Store.commit`.
+        """
+
+        def work() -> None:
+            try:
+                self._store.commit(batch)
+            finally:
+                self._refs.forget_refs()
+                self._guesses.forget(None)
+            self.tell([Scope(*at) for at in batch.branches])
+
+        self.between_batches(work).result()
+
     def close(self) -> None:
         """Refuse new writes, finish those that wait, and stop the thread."""
         with self._lock:
@@ -178,8 +197,11 @@ class Committer:
         batch: list[_Waiting] = []
         answers: Sequence[Written | St8Error]
         try:
+            failpoint("write.before_turn")
             with self._store.turn():
+                failpoint("write.in_turn")
                 batch = self._take()  # while it waited for its turn, more has come
+                failpoint("write.taken")
                 answers = self._commit(batch)
         except St8Error as error:
             batch = batch or self._take()
@@ -194,8 +216,11 @@ class Committer:
             failure.__cause__ = error
             answers = [failure] * len(batch)
         for waiting, answer in zip(batch, answers, strict=True):
+            with suppress(Exception):
+                failpoint("answer.before")
             with suppress(Exception):  # who can't be told must not harm the others
                 waiting.done(answer)
+                failpoint("answer.after")
 
     def _commit(self, batch: list[_Waiting]) -> list[Written | St8Error]:
         guess = self._may_guess(batch)
@@ -203,7 +228,9 @@ class Committer:
             try:
                 draft, answers = self._prepare(batch, guess=guess)
                 if draft.batch:
+                    failpoint("write.prepared")
                     times = self._store.commit(draft.batch)
+                    failpoint("write.durable")
                     self.write_seconds.observe(times.write_s)
                     self.sync_seconds.observe(times.sync_s)
                     self.batch_sizes.observe(len(batch))
@@ -214,7 +241,9 @@ class Committer:
                     )
                     if times.moves is None:  # else it is known whether that holds
                         self._guesses.learn(draft.batch)
+                    failpoint("notify.before")
                     self.tell([Scope(*at) for at in draft.new_branches()])
+                    failpoint("notify.after")
             except Stale:
                 self.stale += 1
                 self._refs.forget_refs()

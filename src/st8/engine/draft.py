@@ -16,6 +16,7 @@ from st8.core.ids import (
 from st8.core.ports import Answer, Batch, Record, Stale
 from st8.core.revisions import Branch, Checkpoint, Kind, Revision, make_revision
 from st8.engine.history import follow
+from st8.engine.unfinished import check_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +62,15 @@ class Draft:
                 raise Stale
             last = self._last[namespace] = state.last_revision
         return last
+
+    def check_may_begin(self, namespace: Namespace) -> None:
+        """Return if a branch may begin in a namespace, with a revision of its own.
+
+        Raises:
+            BeingRestored: It would be the first revision, and one is being restored.
+        """
+        if not self.last_revision(namespace):
+            check_free(self._refs, namespace)
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """Return a branch, or None."""

@@ -8,7 +8,13 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
-from st8.core.errors import CheckpointNotFound, NotReached, St8Error, Unavailable
+from st8.core.errors import (
+    CheckpointNotFound,
+    Conflict,
+    NotReached,
+    St8Error,
+    Unavailable,
+)
 from st8.core.ids import (
     DEFAULT_NAMESPACE,
     CheckpointName,
@@ -19,6 +25,7 @@ from st8.core.ids import (
 )
 from st8.core.key_set import ALL_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
+from st8.engine.backup import begin_backup
 from st8.engine.claim import check_whole
 from st8.engine.collect import GarbageCollection
 from st8.engine.commit import Committer
@@ -32,6 +39,7 @@ from st8.engine.history import (
     resolve,
 )
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
+from st8.engine.redact import Search
 from st8.engine.refs import RecentRefs, Refs
 from st8.engine.requests import (
     HEAD,
@@ -44,23 +52,37 @@ from st8.engine.requests import (
     Freshness,
     Overlay,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
     Side,
     WriteRequest,
 )
-from st8.engine.results import Collected, Diff, Explained, Page, WriteResult
+from st8.engine.restoring import restore_backup
+from st8.engine.results import (
+    Collected,
+    Diff,
+    Explained,
+    Page,
+    Redacted,
+    WriteResult,
+)
 from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.engine.state import ChangeList, State
 from st8.engine.stats import CollectionStats, EngineStats
+from st8.engine.verify import verify
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from st8.core.findings import Event, Head
     from st8.core.ports import BranchAt, Clock, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
+    from st8.engine.backup import Base
     from st8.engine.commit import Done, Listener
+    from st8.engine.restoring import Restored
     from st8.engine.retention import Rules
     from st8.engine.writes import Written
 
@@ -102,11 +124,14 @@ class Engine:
         """
         check_whole(store)
         self._store = store
+        self._clock = clock
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
-        self._clock = clock
         self._committer = Committer(store, clock, self._refs, self._objects)
+        self._clock = clock
         self._collecting = threading.Lock()
+        self._restoring = threading.Lock()
+        self._forgetters: list[Callable[[], None]] = []
         self._stopping = threading.Event()
         self._collections = CollectionStats()
 
@@ -126,8 +151,23 @@ class Engine:
         if len(self._committer.listeners) == 1:
             self._store.hear(self._heard)
 
+    def on_redaction(self, forget: Callable[[], None]) -> None:
+        """Call ``forget`` when contents that were read may have been redacted.
+
+        On any thread, when they can't be read any more; it must not block and must
+        not raise. Whoever keeps what was made of contents gives it up then.
+        """
+        self._forgetters.append(forget)
+
+    def _forget_contents(self) -> None:
+        self._objects.forget_contents()
+        for forget in self._forgetters:
+            forget()
+
     def _heard(self, branches: Collection[BranchAt] | None) -> None:
         """Take note of what others have moved."""
+        if branches is None:
+            self._forget_contents()
         self._refs.heard(branches)
         self._committer.heard(branches)
         scopes = None if branches is None else [Scope(*at) for at in branches]
@@ -419,6 +459,77 @@ class Engine:
     def stop_collecting(self) -> None:
         """End a collection that is going on, soon, and begin none any more."""
         self._stopping.set()
+
+    def backup(
+        self, namespace: Namespace | None = None, base: Base | None = None
+    ) -> Iterator[bytes]:
+        """Return the stream of a backup; see :func:`backup.begin_backup`."""
+        return begin_backup(self._store, self._clock, namespace, base)
+
+    def restore_backup(
+        self,
+        read: Callable[[], bytes],
+        may: Callable[[Namespace], None] = lambda _: None,
+    ) -> Restored:
+        """Put back a backup; see :func:`restoring.restore_backup`.
+
+        A collection here waits until it is done, and it waits for one.
+
+        Raises:
+            Conflict: Another one is being restored here.
+        """
+        if not self._restoring.acquire(blocking=False):
+            raise Conflict(
+                "another backup is being restored here; try again when that is done"
+            )
+        try:
+            with self._collecting:
+                done = restore_backup(
+                    self._store, self._refs, self._committer, read, may
+                )
+            self._forget_contents()
+            return done
+        finally:
+            self._restoring.release()
+
+    def redact(self, request: Redact) -> Redacted:
+        """Take a content out of all revisions; see :mod:`redact`.
+
+        Takes long on a large store; reads and writes go on meanwhile, but for a
+        moment at its end. When it returns nobody reads the content any more, in this
+        process; others that share the store, as soon as they hear of it.
+
+        Raises:
+            NotFound: The revision is not there, or has no such document.
+            ContentInUse: The head of a branch has it.
+            LimitExceeded: It stands in too many places to have leaked.
+            St8Error: See :meth:`apply`, and what the request's guard raises.
+        """
+        search = Search(self._store, self._refs, self._objects, request)
+        search.look()
+        search.check()
+        if request.dry_run:
+            return search.result()
+
+        def choose() -> list[Redaction]:
+            search.look()
+            search.check()
+            return search.redactions(self._clock.now_ns())
+
+        def work() -> None:
+            epoch = self._store.redact(choose)
+            self._refs.forget_revisions(request.scope.namespace, (), epoch)
+            self._forget_contents()
+
+        self._committer.between_batches(work).result()
+        return search.result()
+
+    def verify(
+        self, *, full: bool = False, heads: bool = False, expected: Sequence[Head] = ()
+    ) -> Iterator[Event]:
+        """Verify the store while others use it; see :mod:`verify`. Asks no cache."""
+        place = self._store.name
+        return verify(self._store, place, full=full, heads=heads, expected=expected)
 
     # --- the daemon's side ---------------------------------------------------
 

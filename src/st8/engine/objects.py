@@ -8,6 +8,7 @@ from st8.core.errors import Corrupt, RevisionCollected
 from st8.core.ids import Digest, digest_of
 from st8.core.node import EMPTY, EMPTY_ROOT, Node, decode
 from st8.engine.cache import ByteCache
+from st8.engine.redactions import Redactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ class ObjectMissing(Corrupt):
             "restore from a backup",
             object=digest.hex(),
         )
+        self.digest = digest
 
 
 class ObjectSource(Protocol):
@@ -74,6 +76,8 @@ class Objects:
         self._store = store
         self.cached_nodes: ByteCache[Digest, Node] = ByteCache(cache_bytes // 2)
         self.cached_contents: ByteCache[Digest, bytes] = ByteCache(cache_bytes // 2)
+        self.redactions = Redactions(store)
+        self._forgotten = 0
 
     def node(self, digest: Digest) -> Node:
         """Return a node.
@@ -98,7 +102,7 @@ class Objects:
     def contents(
         self, digests: Iterable[Digest], size_max: int | None = None
     ) -> dict[Digest, bytes]:
-        """See :class:`ObjectSource`.
+        """See :class:`ObjectSource`. What was redacted is read as its mark.
 
         Raises:
             Corrupt: One is missing or does not match its digest.
@@ -111,12 +115,29 @@ class Objects:
                 missing[digest] = None
             else:
                 found[digest] = data
-        if missing:
+        if not missing:
+            return found
+        forgotten = self._forgotten
+        try:
             read = self._read(list(missing), size_max)
-            found.update(read)
-            for digest, data in read.items():
-                self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+        except ObjectMissing as error:
+            marks = self.redactions.marks(error.digest)
+            if error.digest not in marks:
+                raise
+            found.update((d, marks[d]) for d in missing if d in marks)
+            rest = [digest for digest in missing if digest not in marks]
+            return found | self.contents(rest, size_max)
+        found.update(read)
+        for digest, data in read.items():
+            self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+        if forgotten != self._forgotten:  # it may have been redacted meanwhile
+            self.cached_contents.clear()
         return found
+
+    def forget_contents(self) -> None:
+        """Keep no content in memory: some may have been redacted."""
+        self._forgotten += 1
+        self.cached_contents.clear()
 
     def of(
         self, *revisions: Revision | None, over: ObjectSource | None = None

@@ -48,6 +48,7 @@ __all__ = [
     "Guard",
     "Overlay",
     "PutCheckpoint",
+    "Redact",
     "Reset",
     "Selector",
     "Side",
@@ -361,6 +362,32 @@ class DeleteCheckpoint:
     namespace: Namespace
     name: CheckpointName
     guard: Guard | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Redact:
+    """Takes a content out of all revisions of all namespaces.
+
+    Attributes:
+        scope: The namespace, and the branch that ``source`` is of.
+        key: The document whose content is meant.
+        source: In which revision.
+        reason: Why.
+        author: Who says so.
+        dry_run: Tell where it stands, and change nothing.
+        guard: Called with each namespace where it stands; raises if what is there is
+            not to be redacted.
+    """
+
+    scope: Scope
+    key: Key
+    source: Selector
+    reason: Message = NO_MESSAGE
+    author: Author = NO_AUTHOR
+    dry_run: bool = False
+    guard: Callable[[Namespace], None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
 
 WriteRequest = (

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from st8.core.ids import Digest, Namespace, RevisionNumber
+    from collections.abc import Sequence
+
+    from st8.core.ids import Digest, Key, Namespace, RevisionNumber
     from st8.core.revisions import Revision
     from st8.engine.retention import Retention
     from st8.engine.state import ChangeList
@@ -16,6 +18,7 @@ __all__ = [
     "Diff",
     "Explained",
     "Page",
+    "Redacted",
     "Share",
     "Stretch",
     "WriteResult",
@@ -33,6 +36,8 @@ class WriteResult(NamedTuple):
         noop: Nothing differed, so no revision was made.
         dry_run: Nothing was written; the changes are what would be.
         changes: What changed; empty for a no-op.
+        kept: Keys that stayed as they were, since what a rollback or restore would
+            have put there was redacted.
     """
 
     number: RevisionNumber
@@ -40,6 +45,7 @@ class WriteResult(NamedTuple):
     noop: bool
     dry_run: bool
     changes: ChangeList
+    kept: Sequence[Key] = ()
 
     @property
     def root(self) -> Digest:
@@ -143,3 +149,17 @@ class Explained(NamedTuple):
     shares: list[Share]
     shares_all: int
     collected: Collected
+
+
+class Redacted(NamedTuple):
+    """A content that was redacted, or would be.
+
+    Attributes:
+        digest: The content's.
+        places: The namespaces and keys where it stood, in order.
+        dry_run: Nothing was changed.
+    """
+
+    digest: Digest
+    places: list[tuple[Namespace, Key]]
+    dry_run: bool

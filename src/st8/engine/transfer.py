@@ -24,6 +24,7 @@ from st8.core.errors import (
     RevisionCollected,
     Unavailable,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import Digest, Namespace, RevisionNumber, digest_of
 from st8.core.ports import Batch, Record, Stale
 from st8.core.revisions import Branch, Checkpoint
@@ -144,9 +145,12 @@ class _Transfer:
         self._begin()
         for _ in range(_ROUNDS):
             self._copy()
+            failpoint("migrate.before_compare")
             done = self._compare()
             if done is not None and not self._copy():
+                failpoint("migrate.before_release")
                 claim.release(self._target.store, self._epoch)
+                failpoint("migrate.after_release")
                 return done
         raise Unavailable(
             f"{self._source.place} and {self._target.place} still differed after "
@@ -176,7 +180,9 @@ class _Transfer:
             )
         # Whoever collected in the target meanwhile would take away what nothing names
         # yet; but then no commit of this epoch goes through.
+        failpoint("migrate.before_claim")
         self._epoch = claim.claim(target.store, source.place)
+        failpoint("migrate.after_claim")
         self._total = sum(
             1 for info in source.namespaces() for _ in source.numbers(info.name)
         )
@@ -202,11 +208,24 @@ class _Transfer:
         """Make the target equal to the source; return whether it was not."""
         self._wrote = False
         self._revisions = 0
+        self._copy_redactions()
         for namespace, _ in self._source.namespaces():
             self._copy_namespace(namespace)
         self._copy_answers()
         self._copied = set()  # comparing has a set of its own, as large
         return self._wrote
+
+    def _copy_redactions(self) -> None:
+        """Redact in the target what was redacted in the source."""
+        known = set(self._target.redactions())
+        missing = [one for one in self._source.redactions() if one not in known]
+        if not missing:
+            return
+        epoch = self._target.store.redact(lambda: missing)
+        if epoch != self._epoch + 1:
+            raise Stale
+        self._epoch = epoch
+        self._wrote = True
 
     def _copy_namespace(self, namespace: Namespace) -> None:
         # Read first: what is made from now on may be copied, and need not be.
@@ -377,7 +396,9 @@ class _Transfer:
             self._write(batch)
 
     def _write(self, batch: Batch) -> None:
+        failpoint("migrate.before_write")
         self._target.store.commit(batch)
+        failpoint("migrate.after_write")
         self._wrote = True
 
     # --- comparing -------------------------------------------------------------
@@ -399,6 +420,7 @@ class _Transfer:
                 count += 1
             for _, new, old in _answer_pairs(self._source, self._target):
                 _same(new, old)
+            _same(self._source.redactions(), self._target.redactions())
         except _Overtaken:
             return None
         return Transferred(count, self._revisions, len(seen), size)

@@ -16,13 +16,15 @@ from st8.core.errors import (
     BranchNotFound,
     CheckpointExists,
     CheckpointNotFound,
+    ContentRedacted,
     HeadMoved,
     IdempotencyMismatch,
     LimitExceeded,
     RevisionCollected,
     St8Error,
 )
-from st8.core.ids import Message, RevisionNumber, Scope
+from st8.core.failpoints import failpoint
+from st8.core.ids import Key, Message, RevisionNumber, Scope
 from st8.core.node import EMPTY_ROOT
 from st8.core.ports import Answer
 from st8.core.revisions import Branch, Checkpoint, Revision
@@ -41,9 +43,12 @@ from st8.engine.results import WriteResult
 from st8.engine.state import ChangeList
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from st8.core.ids import Digest, IdempotencyKey
+    from st8.core.key_set import KeySet
     from st8.engine.draft import Draft
-    from st8.engine.objects import Objects
+    from st8.engine.objects import Objects, ObjectSource
 
 __all__ = ["Written", "write"]
 
@@ -57,7 +62,7 @@ def write(draft: Draft, objects: Objects, request: WriteRequest) -> Written:
         case Apply() | Reset():
             return _revise(draft, objects, request)
         case CreateBranch():
-            return _create_branch(draft, request)
+            return _create_branch(draft, objects, request)
         case DeleteBranch():
             _delete_branch(draft, request)
         case PutCheckpoint():
@@ -138,13 +143,18 @@ def _answer_again(
 def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
     head = _expected_head(draft, request.scope, request.expect_revision)
     root = EMPTY_ROOT if head is None else head.root
+    failpoint("write.before_tree")
     edit = tree.edit(objects, root, request.overlay.edits)
+    failpoint("write.after_tree")
     if edit.root == root:
         return _noop(objects, head, dry_run=request.dry_run)
+    _check_contents(draft, objects, edit.differences)
     contents = request.overlay.contents
     if request.dry_run:
         source = OverlaidObjects(objects.of(head), edit.nodes, contents)
         return _dry_run(head, ChangeList(source, root, edit.root, edit.differences))
+    if head is None:
+        draft.check_may_begin(request.scope.namespace)
     new_contents: dict[Digest, bytes] = {
         difference.after: contents[difference.after]
         for difference in edit.differences
@@ -172,6 +182,24 @@ def _apply(draft: Draft, objects: Objects, request: Apply) -> WriteResult:
     )
 
 
+def _check_contents(
+    draft: Draft, objects: Objects, differences: Sequence[tree.Difference]
+) -> None:
+    """Return if nothing that was redacted would come back.
+
+    Raises:
+        ContentRedacted: It would, in every revision that had it.
+    """
+    marks = objects.redactions.at(draft.batch.epoch).marks
+    for key, _, after in differences if marks else ():
+        if after is not None and after in marks:
+            raise ContentRedacted(
+                f"the content of {key.decode()!r} can't be stored: it was redacted, "
+                f"as its mark says, {marks[after].decode().strip()}",
+                key=key.decode(),
+            )
+
+
 def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
     head = _expected_head(draft, request.scope, request.expect_revision)
     if head is None:
@@ -188,12 +216,14 @@ def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
         edit = tree.Edit(target.root, {}, [])
     else:
         edit = _partly(objects, changes)
+    edit, kept = _keep_redacted(draft, objects, head, edit)
+    if edit.nodes:
         source = OverlaidObjects(both, edit.nodes, {})
         changes = ChangeList(source, head.root, edit.root)
     if edit.root == head.root:
-        return _noop(objects, head, dry_run=request.dry_run)
+        return _noop(objects, head, dry_run=request.dry_run)._replace(kept=kept)
     if request.dry_run:
-        return _dry_run(head, changes)
+        return _dry_run(head, changes)._replace(kept=kept)
     revision = draft.revise(
         request.scope,
         head,
@@ -206,7 +236,7 @@ def _reset(draft: Draft, objects: Objects, request: Reset) -> WriteResult:
     objects.add(edit.nodes, {})
     changes = ChangeList(objects.of(revision), head.root, edit.root)
     return WriteResult(
-        revision.number, revision, noop=False, dry_run=False, changes=changes
+        revision.number, revision, noop=False, dry_run=False, changes=changes, kept=kept
     )
 
 
@@ -235,9 +265,46 @@ def _partly(objects: Objects, changes: ChangeList) -> tree.Edit:
     return tree.edit(objects, changes.before, edits)
 
 
-def _create_branch(draft: Draft, request: CreateBranch) -> Branch:
+def _keep_redacted(
+    draft: Draft, objects: Objects, head: Revision, edit: tree.Edit
+) -> tuple[tree.Edit, list[Key]]:
+    """Return the same edit but for what was redacted, which stays as in the head.
+
+    And the keys for which that is so.
+    """
+    source = OverlaidObjects(objects, edit.nodes, {})
+    kept = _redacted_keys(draft, objects, source, head.scope, edit.root)
+    if not kept:
+        return edit, []
+    edits = {key.encode(): tree.get(objects, head.root, key.encode()) for key in kept}
+    again = tree.edit(source, edit.root, edits)
+    return tree.Edit(again.root, {**edit.nodes, **again.nodes}, []), kept
+
+
+def _redacted_keys(
+    draft: Draft, objects: Objects, source: ObjectSource, scope: Scope, root: Digest
+) -> list[Key]:
+    """Return the keys of a state whose contents were redacted."""
+    places = objects.redactions.at(draft.batch.epoch).places
+    return [
+        key
+        for key, digest in places.get(scope.namespace, ())
+        if tree.get(source, root, key.encode()) == digest
+    ]
+
+
+def _create_branch(draft: Draft, objects: Objects, request: CreateBranch) -> Branch:
     namespace = request.scope.namespace
-    source = _existing(draft, request)
+    source, visible = _existing(draft, request)
+    redacted = _redacted_keys(draft, objects, objects, request.scope, source.root)
+    if redacted:
+        seen = next((key for key in redacted if visible.has(key.encode())), Key("?"))
+        raise ContentRedacted(
+            f"a branch can't begin at revision {source.number}: there the content of "
+            f"{seen!r} was redacted; make it at a newer one, and restore onto it what "
+            "you need",
+            key=seen,
+        )
     if draft.branch(namespace, request.name) is not None:
         raise BranchExists(namespace, request.name)
     since = draft.last_revision(namespace)
@@ -257,7 +324,7 @@ def _delete_branch(draft: Draft, request: DeleteBranch) -> None:
 
 def _put_checkpoint(draft: Draft, request: PutCheckpoint) -> Checkpoint:
     namespace = request.scope.namespace
-    source = _existing(draft, request)
+    source, _ = _existing(draft, request)
     found = draft.checkpoint(namespace, request.name)
     if found is not None:
         same = (found.revision, found.description) == (
@@ -294,12 +361,17 @@ def _delete_checkpoint(draft: Draft, request: DeleteCheckpoint) -> None:
     draft.set_checkpoint(request.namespace, request.name, None)
 
 
-def _existing(draft: Draft, request: CreateBranch | PutCheckpoint) -> Revision:
-    """Return the revision that is meant; a head without one is not there."""
-    source, _ = resolve(draft, request.scope, request.source)
+def _existing(
+    draft: Draft, request: CreateBranch | PutCheckpoint
+) -> tuple[Revision, KeySet]:
+    """Return the revision that is meant; a head without one is not there.
+
+    And what may be seen of it.
+    """
+    source, visible = resolve(draft, request.scope, request.source)
     if source is None:
         raise BranchNotFound(*request.scope)
-    return source
+    return source, visible
 
 
 def _expected_head(draft: Draft, scope: Scope, expected: int | None) -> Revision | None:

@@ -23,7 +23,8 @@ from st8.core.errors import (
     OutcomeUnknown,
     RouteNotFound,
 )
-from st8.http.incoming import ClientGone, header, read_body
+from st8.core.failpoints import failpoint
+from st8.http.incoming import ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
@@ -217,6 +218,7 @@ class App:
         call = Call(
             _if_none_match(scope) if operation.conditional else None,
             partial(self._check, operation, asked, plan, scope),
+            None if operation.upload is None else Upload(scope, receive),
         )
         began = perf_counter()
         try:
@@ -358,6 +360,9 @@ class App:
                 known = failure if known.outcome == "none" else known
         scope["st8.code"] = known.code
         reply = problem_reply(known)
+        if endpoint is not None and endpoint.operation.upload is not None:
+            # What still comes may be without end, and is not waited for.
+            reply.headers.append((b"connection", b"close"))
         return OpenReply(reply, reply.body, None)
 
     async def _deliver(
@@ -377,7 +382,9 @@ class App:
         """
         reply = opened.reply
         try:
+            failpoint("reply.before")
             await delivery.deliver(opened)
+            failpoint("reply.after")
         finally:
             meter = endpoint.route_meter if endpoint else self._meter_of(scope)
             meter.observe(reply.status, perf_counter() - began)

@@ -26,7 +26,7 @@ from st8.engine.requests import (
     Reset,
     Selector,
 )
-from st8.http.plans import CollectPlan, RefPlan, WritePlan
+from st8.http.plans import CollectPlan, RedactPlan, RefPlan, WritePlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,6 +199,10 @@ def _particulars(plan: Plan) -> dict[str, object]:
         if plan.retention is not None:
             found["retention"] = plan.retention.text
         found["dry_run"] = plan.dry_run
+    elif isinstance(plan, RedactPlan):
+        found["target"] = _selector(plan.request.source)
+        found["author"] = plan.request.author
+        found["dry_run"] = plan.request.dry_run
     elif isinstance(plan, WritePlan | RefPlan):
         request = plan.request
         if isinstance(request, Apply):

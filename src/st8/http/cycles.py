@@ -21,6 +21,7 @@ from st8.core.errors import (
     St8Error,
     Unavailable,
 )
+from st8.http.incoming import STREAMS
 from st8.http.problems import encode_problem
 
 if TYPE_CHECKING:
@@ -124,6 +125,13 @@ class GuardedCycle(RequestResponseCycle):
         """Count the request's body as held no longer."""
         self._shared.held_bytes -= self.held_bytes
         self.held_bytes = 0
+
+    async def receive(self) -> Any:
+        """Give what has come; of a body that streams it does not count as held then."""
+        message: Any = await super().receive()
+        if self.held_bytes and self.scope.get(STREAMS):
+            self.release()
+        return message
 
     def _cut_short(self) -> St8Error:
         """Return what a client is told whose request took longer than the daemon."""

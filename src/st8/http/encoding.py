@@ -109,7 +109,8 @@ def result_pieces(
         yield b',"changes":null'
     else:
         yield from _changes(result.changes, plan.changes, tally, plan.shown)
-    yield b"}\n"
+    kept = [key for key in result.kept if plan.shown.has(key.encode())]
+    yield _close_object(kept=kept or None)
 
 
 def diff_pieces(diff: Diff, plan: DiffPlan, tally: Tally) -> Iterator[bytes]:

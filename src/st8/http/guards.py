@@ -7,8 +7,9 @@ size nor the time of a request. This subclass does, on every connection::
                          ``idle_timeout_s`` (kept alive)
     headers arriving     408 after ``header_timeout_s``; 431 beyond the size,
                          count and target limits; 400 for bad Host or framing
-    body arriving        408 after ``read_timeout_s`` for the whole request, or
-                         when slower than ``body_bytes_per_s_min``
+    body arriving        408 after ``read_timeout_s`` for the whole request, but
+                         for one that streams, or when slower than
+                         ``body_bytes_per_s_min``
     answer not read      cut after ``write_timeout_s`` without progress
 
 The hot path reads no clock and sets no timer: it moves ``_phase`` and counts
@@ -50,6 +51,7 @@ from st8.http.heads import (
     split_target,
     without_upgrade,
 )
+from st8.http.incoming import STREAMS
 from st8.http.tls import peer_facts
 
 if TYPE_CHECKING:
@@ -535,7 +537,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._request_at += elapsed
             return
         settings = self.shared.settings
-        if now - self._request_at > settings.read_timeout_s:
+        streams = cycle is not None and STREAMS in cycle.scope
+        if now - self._request_at > settings.read_timeout_s and not streams:
             self._refuse(
                 RequestTimeout(
                     f"the request took more than {settings.read_timeout_s:g} seconds "

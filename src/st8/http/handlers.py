@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from st8.core.errors import (
     CheckpointNotFound,
+    Conflict,
     NotReached,
     OutcomeUnknown,
     ShuttingDown,
@@ -29,6 +30,7 @@ from st8.http.listing import visible_page
 from st8.http.problems import as_st8_error
 from st8.http.replies import JSON, TEXT, OpenReply, Reply, open_reply
 from st8.http.state_lane import KeptReply
+from st8.http.verification import ONLY_ONE, Verification
 from st8.http.watch import Moves, Watcher
 
 if TYPE_CHECKING:
@@ -45,8 +47,10 @@ if TYPE_CHECKING:
         ListPlan,
         LogPlan,
         NoPlan,
+        RedactPlan,
         RefPlan,
         StatePlan,
+        VerifyPlan,
         WatchPlan,
         WritePlan,
     )
@@ -61,6 +65,11 @@ EVENTS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep events back
+]
+LINES = [
+    (b"content-type", b"application/x-ndjson"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
 ]
 METRICS = (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())
 
@@ -128,6 +137,7 @@ async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
 
 
 def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
+    since = service.lane.forgotten
     state = service.engine.state(plan.scope, plan.selector, plan.freshness)
     revision = state.revision
     tag = tag_of(plan.tag, state.visible)
@@ -145,7 +155,7 @@ def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
         def keep(body: bytes) -> None:
             common = service.common_headers
             made = KeptReply(body, etag, [JSON, *tags, *common], [*tags, *common])
-            service.lane.keep(digest, tag, made)
+            service.lane.keep(digest, tag, made, since)
 
         reply.keep = keep
     reply.pieces = partial(state_pieces, state, plan.selection)
@@ -344,6 +354,31 @@ def _share_shape(share: Share) -> shapes.CollectedShare:
         ranges=[shapes.CollectedRange(*stretch) for stretch in share.stretches],
         ranges_all=share.stretches_all,
     )
+
+
+async def redact(service: Service, plan: RedactPlan, _call: Call) -> OpenReply:
+    """Redact a content."""
+    redacted = await service.collect(service.engine.redact, plan.request)
+    places = [
+        shapes.Place(namespace=namespace, key=key) for namespace, key in redacted.places
+    ]
+    return _done(
+        shapes.Redacted(
+            digest=redacted.digest.hex(), places=places, dry_run=redacted.dry_run
+        )
+    )
+
+
+async def verify(service: Service, plan: VerifyPlan, _call: Call) -> OpenReply:
+    """Verify the store, and stream what is found.
+
+    Raises:
+        Conflict: It is verified already.
+    """
+    if service.verifying:
+        raise Conflict(ONLY_ONE)
+    verification = Verification(service, plan)
+    return OpenReply(Reply(headers=LINES, stream=verification.stream), b"", None)
 
 
 async def version(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:

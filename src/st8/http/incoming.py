@@ -8,11 +8,14 @@ from st8.core import limits
 from st8.core.errors import LimitExceeded, MalformedRequest, UnsupportedMedia
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
     from st8.http.replies import Receive
 
-__all__ = ["ClientGone", "header", "read_body"]
+__all__ = ["STREAMS", "ClientGone", "Upload", "header", "read_body"]
+
+STREAMS: Final = "st8.streams"
+"""Set in the scope of a request whose body may be of any length and take any time."""
 
 _IDENTITY: Final = frozenset((b"", b"identity"))
 _LENGTH_DIGITS_MAX: Final = 18
@@ -48,11 +51,7 @@ async def read_body(scope: Mapping[str, Any], receive: Receive) -> bytes:
         UnsupportedMedia: It is compressed.
         ClientGone: It ended before it was whole.
     """
-    encoding = header(scope, b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in _IDENTITY:
-        raise UnsupportedMedia(
-            "the body has a content-encoding; send it as it is, without compression"
-        )
+    _check_encoding(scope)
     maximum = limits.BODY_BYTES.maximum
     declared = header(scope, b"content-length")
     if declared is not None:
@@ -71,6 +70,45 @@ async def read_body(scope: Mapping[str, Any], receive: Receive) -> bytes:
             parts.append(part)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Upload:
+    """A body that is taken as it comes, and never held whole."""
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive) -> None:
+        """Take the body of the request; what limits others lets it pass from now on.
+
+        Raises:
+            UnsupportedMedia: It is compressed.
+        """
+        _check_encoding(scope)
+        scope[STREAMS] = True
+        self._receive = receive
+        self._more = True
+
+    async def next(self) -> bytes:
+        """Return the next bytes, none at the end.
+
+        Raises:
+            ClientGone: It ended before it was whole.
+        """
+        while self._more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            self._more = message.get("more_body", False)
+            part: bytes = message.get("body", b"")
+            if part:
+                return part
+        return b""
+
+
+def _check_encoding(scope: Mapping[str, Any]) -> None:
+    encoding = header(scope, b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in _IDENTITY:
+        raise UnsupportedMedia(
+            "the body has a content-encoding; send it as it is, without compression"
+        )
 
 
 def _check_length(declared: bytes, maximum: int) -> None:

@@ -97,6 +97,11 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
                 "application/json": {"schema": _reference(operation.body.__name__)}
             },
         }
+    if operation.upload is not None:
+        described["requestBody"] = {
+            "required": True,
+            "content": {operation.upload: {"schema": {"type": "string"}}},
+        }
     return described
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from st8.core import errors
-from st8.http import handlers, queries, shapes, wire
+from st8.http import backups, handlers, queries, shapes, wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,7 +43,9 @@ class Operation:
         summary: What it does, in a few words.
         description: The rest.
         query: The parameters of its query string.
-        body: The JSON it takes; None for no body.
+        body: The JSON it takes; None for no body, or for one that streams.
+        upload: The media type of a body of any length, which is taken as it comes;
+            None for no such body.
         answer: The JSON it answers, or the media type if it is not JSON.
         errors: What it may answer instead, beside :data:`ALWAYS`.
         idempotent: True if it takes the header ``Idempotency-Key``.
@@ -60,6 +62,7 @@ class Operation:
     description: str = ""
     query: type[queries.Query] = queries.NoQuery
     body: type[wire.Body] | None = None
+    upload: str | None = None
     answer: type[shapes.Shape] | str
     errors: tuple[type[St8Error], ...] = ()
     idempotent: bool = False
@@ -76,7 +79,7 @@ class Operation:
                 errors.AuditUnavailable,
                 errors.RateLimited,
             ]
-        if self.body is not None:
+        if self.body is not None or self.upload is not None:
             found += [
                 errors.UnsupportedMedia,
                 errors.RequestTimeout,
@@ -125,7 +128,13 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "key the last counts. The branch comes to be with its first revision.",
         body=wire.ApplyBody,
         answer=shapes.Result,
-        errors=(*_WRITE, *_ONCE, errors.RevisionCollected),
+        errors=(
+            *_WRITE,
+            *_ONCE,
+            errors.RevisionCollected,
+            errors.ContentRedacted,
+            errors.BeingRestored,
+        ),
         idempotent=True,
     ),
     Operation(
@@ -237,7 +246,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         description="A branch is a pointer: nothing is copied and no revision is made.",
         body=wire.CreateBranchBody,
         answer=shapes.BranchCreated,
-        errors=(*_WRITE, *_SELECT, errors.BranchExists),
+        errors=(*_WRITE, *_SELECT, errors.BranchExists, errors.ContentRedacted),
     ),
     Operation(
         name="delete_branch",
@@ -313,6 +322,85 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         body=wire.CollectBody,
         answer=shapes.Collected,
         errors=(*_WRITE, errors.NamespaceNotFound, errors.Unavailable),
+    ),
+    Operation(
+        name="backup",
+        method="POST",
+        path="/v1/backup",
+        verb="admin",
+        handler=backups.backup,
+        summary="Back up the store, or a namespace",
+        description="A stream of bytes that `POST /v1/restore-backup` takes, with a "
+        "digest at its end. It is of the moment of the request, while writes go on. It "
+        "has all contents in clear. What fails halfway does not come to its end.",
+        body=wire.BackupBody,
+        answer=backups.MEDIA_TYPE,
+        errors=(
+            *_WRITE,
+            errors.NamespaceNotFound,
+            errors.OtherHistory,
+            errors.Overtaken,
+        ),
+    ),
+    Operation(
+        name="restore_backup",
+        method="POST",
+        path="/v1/restore-backup",
+        verb="admin",
+        handler=backups.restore_backup,
+        summary="Restore a backup",
+        description="The body is a backup, or a backup and those that stand on it, one "
+        "after the other; it may be of any length. Its namespaces appear whole, with "
+        "the last commit, or not at all. None of them may be there already.",
+        query=queries.RestoreBackupQuery,
+        upload=backups.MEDIA_TYPE,
+        answer=shapes.BackupRestored,
+        errors=(
+            *_WRITE,
+            errors.BadBackup,
+            errors.NamespaceExists,
+            errors.ContentInUse,
+            errors.ContentRedacted,
+            errors.Overtaken,
+        ),
+    ),
+    Operation(
+        name="redact",
+        method="POST",
+        path="/v1/redact",
+        verb="admin",
+        handler=handlers.redact,
+        summary="Take the content of a document out of all revisions",
+        description="The content that `key` has in the revision that is named, wherever "
+        "else it stands, in all namespaces. A line that says who redacted it and when is "
+        "read in its place; every digest stays what it was. It can't be stored again. "
+        "What the head of a branch has is not redacted: apply another content first. "
+        "Takes as long as a collection.",
+        body=wire.RedactBody,
+        answer=shapes.Redacted,
+        errors=(
+            *_WRITE,
+            *_SELECT,
+            errors.KeyNotFound,
+            errors.ContentInUse,
+            errors.Unavailable,
+        ),
+    ),
+    Operation(
+        name="verify",
+        method="POST",
+        path="/v1/verify",
+        verb="admin",
+        handler=handlers.verify,
+        summary="Read the whole store and tell what is damaged",
+        description="JSON lines, sent as it goes on: `finding` for what is damaged, `head` "
+        "for a branch if `heads` is set, `progress` some times a second, and last a "
+        "`summary`, or `failed` with a problem. Reads and writes go on meanwhile. Without "
+        "`full`, all revisions, branches, checkpoints and trees are read, and contents "
+        "need only be there. One verification at a time.",
+        body=wire.VerifyBody,
+        answer="application/x-ndjson",
+        errors=(*_READ, errors.Conflict),
     ),
     Operation(
         name="version",

@@ -35,6 +35,7 @@ from st8.engine.requests import (
     Side,
 )
 from st8.http.plans import (
+    BackupPlan,
     CheckpointsPlan,
     CollectPlan,
     DiffPlan,
@@ -43,8 +44,11 @@ from st8.http.plans import (
     NoPlan,
     Plan,
     Reach,
+    RedactPlan,
     RefPlan,
+    RestoreBackupPlan,
     StatePlan,
+    VerifyPlan,
     WatchPlan,
     WritePlan,
 )
@@ -193,6 +197,74 @@ def _(plan: CollectPlan, principal: Principal) -> Plan:
             what = f"collect garbage on every branch of namespace {plan.namespace!r}"
         raise _forbidden(principal, what)
     return plan
+
+
+@_cut.register(BackupPlan)
+def _(plan: BackupPlan, principal: Principal) -> Plan:
+    place = "every namespace; name one that it may read and administer"
+    if plan.namespace is not None:
+        place = f"all of namespace {plan.namespace!r}, contents included"
+    _check_everywhere(principal, "read", plan.namespace, f"back up {place}")
+    return plan
+
+
+@_cut.register(RestoreBackupPlan)
+def _(plan: RestoreBackupPlan, principal: Principal) -> Plan:
+    if principal.access is ALLOW_ALL:
+        return plan
+
+    def check(namespace: Namespace) -> None:
+        what = f"restore a backup into all of namespace {namespace!r}"
+        _check_everywhere(principal, "write", namespace, what)
+
+    return plan._replace(check=check)
+
+
+def _check_everywhere(
+    principal: Principal, verb: Verb, namespace: Namespace | None, what: str
+) -> None:
+    """Raise unless both ``verb`` and ``admin`` are allowed on all of a namespace.
+
+    Raises:
+        Forbidden: One of them is not.
+    """
+    for needed in ("admin", verb):
+        if not principal.access.everywhere(needed, namespace):
+            raise _forbidden(principal, what)
+
+
+@_cut.register(VerifyPlan)
+def _(plan: VerifyPlan, principal: Principal) -> Plan:
+    if not principal.access.everywhere("admin", None):
+        raise _forbidden(
+            principal, "verify the store, as that takes admin on all of every namespace"
+        )
+    return plan
+
+
+@_cut.register(RedactPlan)
+def _(plan: RedactPlan, principal: Principal) -> Plan:
+    request = plan.request
+    namespace = request.scope.namespace
+    access = principal.access
+    if not access.everywhere("admin", namespace):
+        raise _forbidden(
+            principal, f"redact on every branch of namespace {namespace!r}"
+        )
+
+    def guard(other: Namespace) -> None:
+        if not access.everywhere("admin", other):
+            raise _forbidden(
+                principal,
+                "redact a content that stands in namespaces which it may not administer",
+            )
+
+    author = _author(principal, request.author)
+    request = replace(request, author=author, guard=guard)
+    sight = _sight(principal, namespace)
+    if sight is not None:
+        request = replace(request, source=_seen(request.source, sight))
+    return plan._replace(request=request)
 
 
 @_cut.register(WritePlan)

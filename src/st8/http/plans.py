@@ -17,7 +17,9 @@ from st8.engine.requests import NOW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.findings import Head
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
+    from st8.engine.backup import Base
     from st8.engine.history import LogFilter
     from st8.engine.requests import (
         Apply,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         DeleteCheckpoint,
         Freshness,
         PutCheckpoint,
+        Redact,
         Reset,
         Selector,
         Side,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOG_ENTRIES_DEFAULT",
+    "BackupPlan",
     "CheckpointsPlan",
     "CollectPlan",
     "Detail",
@@ -45,9 +49,12 @@ __all__ = [
     "NoPlan",
     "Plan",
     "Reach",
+    "RedactPlan",
     "RefPlan",
+    "RestoreBackupPlan",
     "Selection",
     "StatePlan",
+    "VerifyPlan",
     "WatchPlan",
     "WritePlan",
     "page_size",
@@ -253,6 +260,41 @@ class CollectPlan(NamedTuple):
     dry_run: bool = False
 
 
+class BackupPlan(NamedTuple):
+    """A backup of one namespace or of all, alone or on top of another one."""
+
+    reach: tuple[Reach, ...]
+    namespace: Namespace | None
+    base: Base | None
+
+
+def _any_namespace(_namespace: Namespace) -> None:
+    """Let every namespace be restored."""
+
+
+class RestoreBackupPlan(NamedTuple):
+    """A restore of whatever comes; ``check`` raises if a namespace may not be."""
+
+    reach: tuple[Reach, ...] = ()
+    check: Callable[[Namespace], None] = _any_namespace
+
+
+class RedactPlan(NamedTuple):
+    """A redaction."""
+
+    reach: tuple[Reach, ...]
+    request: Redact
+
+
+class VerifyPlan(NamedTuple):
+    """A verification of the whole store; see :mod:`st8.engine.verify`."""
+
+    reach: tuple[Reach, ...]
+    full: bool
+    heads: bool
+    expected: tuple[Head, ...]
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -268,6 +310,10 @@ Plan = (
     | WritePlan
     | RefPlan
     | CollectPlan
+    | BackupPlan
+    | RestoreBackupPlan
+    | RedactPlan
+    | VerifyPlan
     | WatchPlan
     | NoPlan
 )

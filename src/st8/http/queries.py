@@ -39,6 +39,7 @@ from st8.http.plans import (
     NoPlan,
     Plan,
     Reach,
+    RestoreBackupPlan,
     Selection,
     StatePlan,
     WatchPlan,
@@ -53,6 +54,7 @@ __all__ = [
     "NamespacesQuery",
     "NoQuery",
     "Query",
+    "RestoreBackupQuery",
     "StateQuery",
     "WatchQuery",
     "WatchScope",
@@ -77,6 +79,14 @@ class NoQuery(Query):
     def plan(self) -> NoPlan:
         """Return that nothing is asked for but the operation."""
         return NoPlan()
+
+
+class RestoreBackupQuery(Query):
+    """No parameters; the body says all."""
+
+    def plan(self) -> RestoreBackupPlan:
+        """Return what to do."""
+        return RestoreBackupPlan()
 
 
 class StateQuery(Query):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from st8.engine.requests import WriteRequest
     from st8.engine.retention import Rules
     from st8.engine.writes import Written
+    from st8.http.incoming import Upload
     from st8.http.page import DocsPage
 
 __all__ = ["Call", "Service"]
@@ -49,10 +50,12 @@ class Call(NamedTuple):
         if_none_match: The header of that name; None if it is absent.
         check: Raises if the client may no longer do what it was allowed to; returns
             the plan by what is allowed now.
+        upload: The body, where an operation takes it as it comes.
     """
 
     if_none_match: bytes | None
     check: Callable[[], Any]
+    upload: Upload | None = None
 
 
 class Service:
@@ -69,6 +72,7 @@ class Service:
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
+        verifying: True while the store is verified, for one client at a time.
     """
 
     def __init__(self, engine: Engine, version: str) -> None:
@@ -82,6 +86,7 @@ class Service:
         self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
+        self.verifying = False
         self.common_headers: list[tuple[bytes, bytes]] = [
             (b"server", f"st8d/{version}".encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -90,6 +95,9 @@ class Service:
         self._waking = False
         self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
         self._collector = ThreadPoolExecutor(1, "st8-collect")
+        # One more, so that a second one is refused and does not wait.
+        self._restorers = ThreadPoolExecutor(2, "st8-restore")
+        self._verifier = ThreadPoolExecutor(1, "st8-verify")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
     @cached_property
@@ -168,6 +176,16 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._collector, partial(work, *args))
 
+    async def restore(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns; it may take as long as a client sends."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._restorers, partial(work, *args))
+
+    async def verify(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, a part of a verification."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._verifier, partial(work, *args))
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()
@@ -176,10 +194,12 @@ class Service:
     def close(self) -> None:
         """Stop the threads, once the reads that were begun are done.
 
-        A collection is not waited for: it may take minutes, and ends by itself when
-        the engine is closed.
+        A collection or a restore is not waited for: it may take long, and ends by
+        itself when the engine is closed.
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
+        self._restorers.shutdown(wait=False, cancel_futures=True)
+        self._verifier.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()

@@ -16,6 +16,7 @@ from st8.core.documents import ChangeType
 from st8.core.revisions import Kind
 
 __all__ = [
+    "BackupRestored",
     "BranchCreated",
     "BranchInfo",
     "Branches",
@@ -29,7 +30,9 @@ __all__ = [
     "NamespaceInfo",
     "Namespaces",
     "Nothing",
+    "Place",
     "Problem",
+    "Redacted",
     "Result",
     "Shape",
     "State",
@@ -82,6 +85,16 @@ class Result(Shape):
         Time | None, Meta(description="When the head was made; null without one.")
     ]
     dry_run: Annotated[bool, Meta(description="True if nothing was written.")]
+    kept: (
+        Annotated[
+            list[str],
+            Meta(
+                description="Keys that stay as they were, since what the target has "
+                "there was redacted; not given when there are none."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class State(Shape):
@@ -273,6 +286,36 @@ class Collected(Shape):
     namespaces_all: Annotated[
         int | UnsetType, Meta(description="Of a dry run: how many namespaces.")
     ] = UNSET
+
+
+class BackupRestored(Shape):
+    """What a restore has put there."""
+
+    backups: Annotated[int, Meta(description="Backups, each on top of the one before.")]
+    namespaces: int
+    branches: int
+    checkpoints: int
+    revisions: int
+    objects: Annotated[
+        int, Meta(description="Tree nodes and contents; some may have come twice.")
+    ]
+
+
+class Place(Shape):
+    """Where a content stood."""
+
+    namespace: str
+    key: str
+
+
+class Redacted(Shape):
+    """A content that was redacted, or with a dry run would be."""
+
+    digest: Annotated[DigestText, Meta(description="Of the content.")]
+    places: Annotated[
+        list[Place], Meta(description="Where it stood, in some revision or other.")
+    ]
+    dry_run: Annotated[bool, Meta(description="True if nothing was changed.")]
 
 
 class Version(Shape):

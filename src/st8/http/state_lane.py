@@ -3,8 +3,8 @@
 Most reads ask for the head of a branch, again and again, by the same query. For
 these the lane remembers what a query means, and for a revision and a selection the
 whole response, ready to send. What a query means never changes, and neither does a
-revision, so nothing here ever has to be invalidated: only the head is asked for
-each time, and the engine answers that from memory.
+revision, so nothing here ever has to be invalidated but for a redaction: only the head
+is asked for each time, and the engine answers that from memory.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ class StateLane:
     """Remembers queries and responses.
 
     :meth:`find` and :meth:`learn` are called on the event loop alone;
-    :meth:`kept` and :meth:`keep` on any thread.
+    :meth:`kept`, :meth:`keep` and :meth:`forget` on any thread.
+
+    Attributes:
+        responses: What is kept.
+        forgotten: How often all of it was forgotten.
     """
 
     def __init__(self, engine: Engine, maximum_bytes: int = RESPONSES_BYTES) -> None:
@@ -78,6 +82,8 @@ class StateLane:
         self._peek_head = engine.peek_head
         self._plans: dict[bytes, StatePlan] = {}
         self.responses: ByteCache[bytes, KeptReply] = ByteCache(maximum_bytes)
+        self.forgotten = 0
+        engine.on_redaction(self.forget)
 
     def plan(self, query: bytes) -> StatePlan | None:
         """Return what a query means, if it is known."""
@@ -112,7 +118,20 @@ class StateLane:
         """Return the response for a revision and a selection, if it is kept."""
         return self.responses.get(revision_digest + tag)
 
-    def keep(self, revision_digest: bytes, tag: bytes, reply: KeptReply) -> None:
-        """Keep the response for a revision and a selection."""
+    def keep(
+        self, revision_digest: bytes, tag: bytes, reply: KeptReply, since: int
+    ) -> None:
+        """Keep the response for a revision and a selection.
+
+        ``since`` is what :attr:`forgotten` was before it was begun: what was read
+        before something was redacted is not kept.
+        """
         size = len(reply.body["body"]) + _OVERHEAD_BYTES
         self.responses.put(revision_digest + tag, reply, size)
+        if since != self.forgotten:
+            self.responses.clear()
+
+    def forget(self) -> None:
+        """Keep no response: what is in one may have been redacted."""
+        self.forgotten += 1
+        self.responses.clear()

@@ -384,6 +384,7 @@ class Hub:
         self._due: dict[Watcher, float] = {}  # when each is to have a heartbeat
         self._seed = 0
         engine.on_move(self.moved)
+        engine.on_redaction(self.redacted)
 
     @property
     def watchers(self) -> int:
@@ -404,6 +405,13 @@ class Hub:
             known = None if scopes is None else tuple(scopes)
             with suppress(RuntimeError):  # closed: nobody watches any more
                 loop.call_soon_threadsafe(self._wake, known)
+
+    def redacted(self) -> None:
+        """Keep no page: what is in one may have been redacted; from any thread."""
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # closed: nobody watches any more
+                loop.call_soon_threadsafe(self._forget)
 
     def join(self, watcher: Watcher, feeds: Sequence[Feed]) -> list[Channel]:
         """Wake ``watcher`` when its branches move, and for heartbeats.
@@ -476,6 +484,11 @@ class Hub:
         for task in (self._ticker, self._look):
             if task is not None:
                 task.cancel()
+
+    def _forget(self) -> None:
+        for topic in self._topics.values():
+            for channel in topic.channels.values():
+                channel.close()
 
     def _wake(self, scopes: Collection[Scope] | None) -> None:
         """Have all woken who watch one of ``scopes``; None: all."""

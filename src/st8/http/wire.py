@@ -16,23 +16,29 @@ from st8.core import limits
 from st8.core.documents import Document
 from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.findings import Head, parse_head
 from st8.core.ids import (
+    DIGEST_BYTES,
     Author,
     BranchName,
     CheckpointName,
+    Digest,
     IdempotencyKey,
     Key,
     Message,
     Namespace,
+    RevisionNumber,
     Scope,
 )
-from st8.core.revisions import parse_time
+from st8.core.revisions import Link, parse_time
+from st8.engine.backup import Base
 from st8.engine.requests import (
     Apply,
     CreateBranch,
     DeleteBranch,
     DeleteCheckpoint,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
     Side,
@@ -56,17 +62,22 @@ from st8.http.fields import (
     StateLimitField,
 )
 from st8.http.plans import (
+    BackupPlan,
     CollectPlan,
     DiffPlan,
     Plan,
     Reach,
+    RedactPlan,
     RefPlan,
+    VerifyPlan,
     WritePlan,
     page_size,
 )
 
 __all__ = [
     "ApplyBody",
+    "BackupBody",
+    "BaseBody",
     "Body",
     "CollectBody",
     "CreateBranchBody",
@@ -74,12 +85,16 @@ __all__ = [
     "DeleteCheckpointBody",
     "DiffBody",
     "DocumentBody",
+    "HeadBody",
+    "NewestBody",
     "PutCheckpointBody",
+    "RedactBody",
     "RestoreBody",
     "RollbackBody",
     "ScopeBody",
     "ScopedBody",
     "SelectorBody",
+    "VerifyBody",
     "Wire",
     "namespace_of",
     "scope_of",
@@ -502,8 +517,159 @@ def _age(field: str, text: str | None) -> float:
         raise InvalidValue(field, str(error)) from None
 
 
+class NewestBody(Wire):
+    """The revision by which a namespace of a backup is known again."""
+
+    namespace: NamespaceField
+    revision: Annotated[int, Meta(description="Its number; 0 if there was none.")]
+    digest: Annotated[str, Meta(description="Its digest, in hexadecimal.")]
+
+    def link(self) -> Link:
+        """Return the revision.
+
+        Raises:
+            InvalidValue: It can't be one.
+        """
+        if self.revision < 0:
+            raise InvalidValue("revision", "must not be negative")
+        return Link(RevisionNumber(self.revision), _digest(self.digest))
+
+
+class BaseBody(Wire):
+    """A backup that another one shall stand on."""
+
+    digest: Annotated[
+        str, Meta(description="The digest that it ends with, in hexadecimal.")
+    ]
+    namespaces: Annotated[
+        list[NewestBody], Meta(description="What it says of each of its namespaces.")
+    ]
+
+    def base(self) -> Base:
+        """Return the backup.
+
+        Raises:
+            InvalidInput: It can't be one.
+        """
+        return Base(
+            _digest(self.digest),
+            {Namespace(one.namespace): one.link() for one in self.namespaces},
+        )
+
+
+class BackupBody(Body):
+    """What is to be backed up."""
+
+    namespace: (
+        Annotated[str, Meta(description="Only this one; all when not given.")] | None
+    ) = None
+    base: (
+        Annotated[
+            BaseBody,
+            Meta(description="Only what this backup lacks; all when not given."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> BackupPlan:
+        """Return what to do."""
+        namespace = Namespace(self.namespace) if self.namespace else None
+        base = None if self.base is None else self.base.base()
+        return BackupPlan((Reach(namespace),), namespace, base)
+
+
+def _digest(text: str) -> Digest:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
+        raise InvalidValue("digest", "is not a SHA-256 in hexadecimal")
+    return Digest(digest)
+
+
+class RedactBody(ScopedBody, kw_only=True):
+    """A document whose content is to be gone from all revisions."""
+
+    key: Annotated[str, Meta(description="The document's key.")]
+    revision: RevisionField | None = None
+    checkpoint: CheckpointField | None = None
+    at: AtField | None = None
+    reason: (
+        Annotated[str, Meta(description="Why; it stands in the mark that is left.")]
+        | None
+    ) = None
+    author: AuthorField | None = None
+    dry_run: DryRunField | None = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> RedactPlan:
+        """Return what to do.
+
+        Raises:
+            InvalidValue: It does not say in which revision the content stands.
+        """
+        scope = self.where()
+        source = selector_of(self.revision, self.checkpoint, self.at)
+        if source.is_head:
+            raise InvalidValue(
+                "revision",
+                "say in which revision the content stands, with revision, checkpoint "
+                "or at; what the head has is changed first",
+            )
+        request = Redact(
+            scope,
+            Key(self.key),
+            source,
+            Message(self.reason or ""),
+            Author(self.author or ""),
+            bool(self.dry_run),
+        )
+        return RedactPlan((Reach(scope.namespace),), request)
+
+
 def _required(kind: type[N], name: str) -> N:
     """Return a name that has no default."""
     if not name.strip():
         raise InvalidValue("name", "is required")
     return kind(name)
+
+
+class HeadBody(Wire, kw_only=True):
+    """A revision that was a branch's head once, as somebody noted elsewhere."""
+
+    namespace: NamespaceField | None = None
+    branch: BranchField | None = None
+    revision: Annotated[int, Meta(description="Its number.")]
+    digest: Annotated[str, Meta(description="Its digest, 64 hexadecimal digits.")]
+
+    def head(self) -> Head:
+        """Return the engine's word for it."""
+        scope = scope_of(self.namespace, self.branch)
+        return Head(*scope, *parse_head(f"{self.revision}:{self.digest}"))
+
+
+class VerifyBody(Body):
+    """How much of the store is verified, and what is expected of it."""
+
+    full: (
+        Annotated[
+            bool,
+            Meta(description="Read every object, and have the store check itself."),
+        ]
+        | None
+    ) = None
+    heads: (
+        Annotated[bool, Meta(description="Tell the head of every branch too.")] | None
+    ) = None
+    expect: (
+        Annotated[
+            list[HeadBody],
+            Meta(description="Revisions that have to be in the branches' histories."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> VerifyPlan:
+        """Return what to do."""
+        expected = tuple(one.head() for one in self.expect or ())
+        return VerifyPlan((Reach(),), bool(self.full), bool(self.heads), expected)

@@ -23,7 +23,7 @@ from st8.core.errors import Corrupt
 from st8.core.limits import CONTENT_BYTES, KEY_BYTES, NODE_ENTRIES
 from st8.core.node import digests_offset
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "unpack", "unpacked"]
 
 _PLAIN: Final = b"\x00"
 _ZSTD: Final = b"\x01"
@@ -59,6 +59,8 @@ def unpack(packed: bytes) -> bytes:
         Corrupt: ``packed`` is not what :func:`pack` makes, or states a size that
             no object has.
     """
+    if type(packed) is not bytes:  # SQLite keeps what it is given
+        raise Corrupt("a stored object is not bytes")
     kind = packed[:1]
     if kind == _PLAIN:
         return packed[1:]
@@ -71,6 +73,14 @@ def unpack(packed: bytes) -> bytes:
     except IndexError:
         raise Corrupt("a stored object ends too early") from None
     return _decompress(packed[at : at + size]) + packed[at + size :]
+
+
+def unpacked(packed: bytes) -> bytes | None:
+    """Return the bytes that were packed; None where they can't be told; any thread."""
+    try:
+        return unpack(packed)
+    except Corrupt:
+        return None
 
 
 def _compress(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from st8.core.errors import StateDirectoryInUse, StorageFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Claim", "DirectoryLock", "Turns"]
+__all__ = ["LOCK_NAME", "Claim", "DirectoryLock", "Turns"]
 
 LOCK_NAME: Final = "lock"
 _CLAIM_NAME: Final = "collecting"

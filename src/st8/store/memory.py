@@ -13,6 +13,7 @@ from st8.core.ids import (
     CheckpointName,
     Digest,
     IdempotencyKey,
+    Key,
     Namespace,
     RevisionNumber,
     digest_prefix,
@@ -22,8 +23,11 @@ from st8.core.ports import (
     AnswerAt,
     Batch,
     CommitTimes,
+    HeldObject,
     NamespaceState,
+    Pointers,
     Raised,
+    SelfCheck,
     Shrunk,
     Stale,
     Swept,
@@ -31,10 +35,18 @@ from st8.core.ports import (
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Container,
+        Hashable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
+    from st8.core.redactions import Redaction
 
 __all__ = ["MemoryStore"]
 
@@ -58,16 +70,18 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Make an empty store."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # who chooses what to redact reads
         self._open = True
         self._epoch = 1
         self._objects: dict[Digest, tuple[int, bytes]] = {}
         self._sweeping: list[Digest] = []
+        self._listing: list[Digest] = []
         self._last: dict[Namespace, RevisionNumber] = {}
         self._revisions: dict[Namespace, dict[RevisionNumber, bytes]] = {}
         self._branches: dict[tuple[Namespace, BranchName], Branch] = {}
         self._checkpoints: dict[tuple[Namespace, CheckpointName], Checkpoint] = {}
         self._answers: dict[tuple[Namespace, IdempotencyKey], Answer] = {}
+        self._redactions: dict[tuple[Digest, Namespace, Key], Redaction] = {}
 
     def moves(self) -> int:
         """See :class:`~st8.core.ports.Store`: there are no others."""
@@ -237,6 +251,22 @@ class MemoryStore:
             *(c.revision for at, c in self._checkpoints.items() if at[0] == namespace),
         }
 
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            return sorted(self._redactions.values())
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            for redaction in choose():
+                self._redactions.setdefault(redaction[:3], redaction)
+                self._objects.pop(redaction.digest, None)
+            self._epoch += 1
+            return self._epoch
+
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> Swept:
@@ -279,6 +309,51 @@ class MemoryStore:
             if position >= len(self._sweeping):
                 position = 0
             return Swept(position, len(dead), size)
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`.
+
+        A position counts objects that are there when the first page is read.
+        """
+        self._check_open()
+        with self._lock:
+            if after == 0:
+                self._listing = list(self._objects)
+            found: list[HeldObject] = []
+            size = 0
+            for position, digest in enumerate(self._listing[after:], after + 1):
+                if len(found) == limit or (size_max and size > size_max):
+                    break
+                _, data = self._objects.get(digest, (0, None))
+                if data is not None:
+                    size += len(data)
+                    kept = data if size_max else None
+                    found.append(HeldObject(position, digest, len(data), kept))
+            return found
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`: there is nothing below."""
+        self._check_open()
+        return SelfCheck(())
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._check_open()
+        with self._lock:
+            last = {
+                name: last
+                for name, last in self._last.items()
+                if last and namespace in (None, name)
+            }
+            branches = [(at, b) for at, b in self._branches.items() if at[0] in last]
+            points = [(at, c) for at, c in self._checkpoints.items() if at[0] in last]
+        return Pointers(
+            [NamespaceInfo(name, last[name]) for name in sorted(last)],
+            [(at[0], branch) for at, branch in sorted(branches)],
+            [(at[0], checkpoint) for at, checkpoint in sorted(points)],
+        )
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

@@ -18,29 +18,32 @@ __all__ = ["Sharing", "open_store", "place_of"]
 _POSTGRES: Final = ("postgresql", "postgres")
 
 
-def open_store(url: str, *, make: bool = True) -> Store:
+def open_store(url: str, *, make: bool = True, read_only: bool = False) -> Store:
     """Return the store at ``url``, opened.
 
     ``memory:`` is gone when the process ends; ``sqlite:DIRECTORY`` is the embedded
     store in a state directory, which is made if it is not there;
     ``postgresql://HOST/DATABASE`` is a store that many daemons share. With ``make``
-    false, one that is not there is not made.
+    false, one that is not there is not made. With ``read_only`` nothing is changed, not
+    a byte; a state directory that st8d has is refused.
 
     Raises:
         InvalidValue: The URL names no store that st8 knows.
         St8Error: The store can't be opened; see the stores.
     """
     scheme, _, rest = url.partition(":")
-    if scheme == "memory":
+    if scheme == "memory" and not read_only:
         from st8.store.memory import MemoryStore  # noqa: PLC0415 - only when asked for
 
         return MemoryStore()
     if scheme == "sqlite" and rest:
         from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - only when asked for
 
-        return SqliteStore(Path(rest), make=make)
+        return SqliteStore(Path(rest), make=make, read_only=read_only)
     if scheme in _POSTGRES:
-        return _open_postgres(url, make=make)
+        return _open_postgres(url, make=make, read_only=read_only)
+    if scheme == "memory":
+        raise InvalidValue("store", "memory: is empty, so there is nothing to read")
     raise _unknown(url)
 
 
@@ -67,11 +70,11 @@ class Sharing:
             raise InvalidValue("store", "memory: can't be shared by several processes")
         self._resources = ExitStack()
         if scheme == "sqlite":
-            from st8.store.peers import Peers  # noqa: PLC0415 - only when asked for
-            from st8.store.sqlite import (  # noqa: PLC0415 - see above
-                SqliteStore,
+            from st8.store.directory import (  # noqa: PLC0415 - only when asked for
                 hold_directory,
             )
+            from st8.store.peers import Peers  # noqa: PLC0415 - see above
+            from st8.store.sqlite import SqliteStore  # noqa: PLC0415 - see above
 
             peers = self._resources.enter_context(closing(Peers(number)))
             self._resources.enter_context(closing(hold_directory(Path(rest))))
@@ -119,10 +122,10 @@ def _unknown(url: str) -> InvalidValue:
     )
 
 
-def _open_postgres(url: str, *, make: bool) -> Store:
+def _open_postgres(url: str, *, make: bool, read_only: bool = False) -> Store:
     with _psycopg_needed():
         from st8.store.postgres import PostgresStore  # noqa: PLC0415 - only when asked
-    return PostgresStore(url, make=make)
+    return PostgresStore(url, make=make, read_only=read_only)
 
 
 @contextmanager

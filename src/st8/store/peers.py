@@ -103,11 +103,14 @@ class Peer:
         """Note that a write has failed; it stays so as long as this memory is there."""
         self._memory[_FENCED_AT] = 1
 
-    def tell(self, branches: Collection[BranchAt]) -> None:
-        """Tell the others that ``branches`` have moved; never waits or fails."""
-        if not branches:
+    def tell(self, branches: Collection[BranchAt] | None) -> None:
+        """Tell the others that ``branches`` have moved; never waits or fails.
+
+        None is that anything may have.
+        """
+        if branches is not None and not branches:
             return
-        message = json.dumps(list(branches)).encode()
+        message = _ANY if branches is None else json.dumps(list(branches)).encode()
         if len(message) > _MESSAGE_BYTES:
             message = _ANY
         for number, (_, tell) in enumerate(self._pairs):

@@ -9,16 +9,27 @@ revision digests is. It is what keeps a damaged disk from being believed.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from st8.core.errors import Corrupt
 from st8.core.ids import digest_prefix
-from st8.core.ports import Answer, AnswerAt
+from st8.core.ports import Answer, AnswerAt, DamagedRow
+from st8.core.redactions import Redaction
+from st8.core.revisions import NamespaceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["BRANCH", "CHECKPOINT", "answer_at", "seal", "unsealed"]
+    from st8.core.ids import Namespace
+
+__all__ = [
+    "BRANCH",
+    "CHECKPOINT",
+    "answer_at",
+    "namespace_at",
+    "redaction_of",
+    "seal",
+    "unsealed",
+]
 
 BRANCH = (str, int, int, int, bytes)
 CHECKPOINT = (str, int, bytes, str, str, str, int)
@@ -45,22 +56,58 @@ def unsealed(row: Sequence[Any], owner: str, *types: type) -> Sequence[Any]:
     """Return a row without the seal at its end, which was made with ``owner``.
 
     Raises:
-        Corrupt: The seal is not that of the row, or a value has another type.
+        DamagedRow: The seal is not that of the row, or a value has another type.
     """
     values = row[:-1]
     if tuple(map(type, values)) != types or seal(owner, *values) != row[-1]:
-        raise Corrupt(f"a row of the store, of {owner!r}, does not match its seal")
+        raise DamagedRow(owner, _texts(values[:1]))
     return values
+
+
+def namespace_at(row: Sequence[Any]) -> NamespaceInfo:
+    """Return the namespace of a row: its name, its newest number and its seal.
+
+    Raises:
+        DamagedRow: See :func:`unsealed`.
+    """
+    name, *sealed = row
+    if not isinstance(name, str):
+        raise DamagedRow(repr(name), ())
+    try:
+        last = unsealed(sealed, name, int)[0]
+    except DamagedRow:
+        raise DamagedRow(name, (name,)) from None
+    return NamespaceInfo(cast("Namespace", name), last)
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(values) if all(isinstance(value, str) for value in values) else ()
 
 
 def answer_at(row: Sequence[Any]) -> tuple[AnswerAt, Answer]:
     """Return the answer of a row that its namespace stands before.
 
     Raises:
-        Corrupt: See :func:`unsealed`.
+        DamagedRow: See :func:`unsealed`.
     """
     namespace, *sealed = row
-    key, request, revision, noop, expires_ns = unsealed(
-        sealed, namespace, str, bytes, int, int, int
+    if not isinstance(namespace, str):
+        raise DamagedRow(repr(namespace), ())
+    try:
+        key, request, revision, noop, expires_ns = unsealed(
+            sealed, namespace, str, bytes, int, int, int
+        )
+    except DamagedRow:
+        raise DamagedRow(namespace, _texts(row[:2])) from None
+    return (cast("Namespace", namespace), key), Answer(
+        request, revision, bool(noop), expires_ns
     )
-    return (namespace, key), Answer(request, revision, bool(noop), expires_ns)
+
+
+def redaction_of(row: Sequence[Any]) -> Redaction:
+    """Return the redaction of a row.
+
+    Raises:
+        DamagedRow: See :func:`unsealed`.
+    """
+    return Redaction(*unsealed(row, "redactions", bytes, str, str, str, str, int))

@@ -13,13 +13,10 @@ from st8.core.errors import NewerFormat, StorageFailed
 if TYPE_CHECKING:
     from st8.store.sql import Connection
 
-__all__ = ["FORMAT", "PAGE_BYTES", "check", "prepare"]
+__all__ = ["FORMAT", "FORMAT_OF_REDACTIONS", "PAGE_BYTES", "check", "prepare"]
 
 APPLICATION_ID: Final = 0x53543864
 """``ST8d`` in ASCII."""
-
-FORMAT: Final = 1
-"""The format that this version writes."""
 
 PAGE_BYTES: Final = 16_384
 """Tree nodes have up to some kilobytes: small pages leave much room unused."""
@@ -85,6 +82,31 @@ CREATE TABLE answers (
 CREATE INDEX answers_by_expiry ON answers (expires_ns);
 """
 
+_REDACTIONS: Final = """
+CREATE TABLE redactions (
+    digest BLOB NOT NULL,
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    author TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    time_ns INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
+    PRIMARY KEY (digest, namespace, key)
+) WITHOUT ROWID;
+"""
+
+_STEPS: Final = (
+    f"{_TABLES}PRAGMA application_id = {APPLICATION_ID};",
+    _REDACTIONS,
+)
+"""Each makes of a file of one format one of the next, from an empty file on."""
+
+FORMAT: Final = len(_STEPS)
+"""The format that this version writes."""
+
+FORMAT_OF_REDACTIONS: Final = 2
+"""The first one that has redactions; a store of an older one has none."""
+
 
 def check(connection: Connection) -> None:
     """Return if the file is ours, or empty; reads only.
@@ -106,21 +128,19 @@ def check(connection: Connection) -> None:
         )
 
 
-def prepare(writer: Connection) -> None:
-    """Make the tables in an empty file, and set what holds for the file."""
-    new = _is_empty(writer)
-    if new:
+def prepare(writer: Connection, wanted: int = FORMAT) -> None:
+    """Make the tables that an empty or older file lacks, all of them or none.
+
+    They are those of the format ``wanted``.
+    """
+    if _is_empty(writer):
         writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     writer.execute("PRAGMA journal_mode = WAL")
-    if new:
-        writer.execute(
-            "BEGIN IMMEDIATE;"
-            + _TABLES
-            + f"PRAGMA application_id = {APPLICATION_ID};"
-            + f"PRAGMA user_version = {FORMAT};"
-            + "COMMIT"
-        )
+    found = _number(writer, "PRAGMA user_version")
+    if found < wanted:
+        steps = "".join(_STEPS[found:wanted])
+        writer.execute(f"BEGIN IMMEDIATE;{steps}PRAGMA user_version = {wanted};COMMIT")
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -1,16 +1,20 @@
-"""The part of an apsw connection that the store uses, with types.
+"""The part of an apsw connection that the store uses, with types, and a condition.
 
 apsw's own hints name a buffer type that type checkers can't follow.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Connection", "Cursor", "Value"]
+__all__ = ["Connection", "Cursor", "Value", "page_of_names"]
+
+_LAST_CHARACTER: Final = "\U0010ffff"
+_FIRST_SURROGATE: Final = 0xD800
+_LAST_SURROGATE: Final = 0xDFFF
 
 Value = object
 """What SQLite takes: text, integer, bytes, or an array of apsw's."""
@@ -51,6 +55,10 @@ class Connection(Protocol):
         """Run a statement for each of the bindings."""
         ...
 
+    def config(self, op: int, value: int) -> int:
+        """Set an option of the connection; return what it is now."""
+        ...
+
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
         ...
@@ -58,3 +66,17 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close it."""
         ...
+
+
+def page_of_names(prefix: str, after: str) -> tuple[str, list[str]]:
+    """Return the condition, and its values, of a page of names."""
+    conditions, values = ["name >= ?", "name > ?"], [prefix, after]
+    # The first name after all that have the prefix: its last character counted up.
+    stem = prefix.rstrip(_LAST_CHARACTER)
+    if stem:
+        following = ord(stem[-1]) + 1
+        if following == _FIRST_SURROGATE:
+            following = _LAST_SURROGATE + 1
+        conditions.append("name < ?")
+        values.append(stem[:-1] + chr(following))
+    return " AND ".join(conditions), values

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import apsw
 
@@ -29,35 +29,30 @@ from st8.core.errors import (
     StorageFull,
     StoreFenced,
 )
-from st8.core.ids import (
-    BranchName,
-    CheckpointName,
-    Digest,
-    IdempotencyKey,
-    Namespace,
-    RevisionNumber,
-    digest_of,
-    digest_prefix,
-)
+from st8.core.failpoints import failpoint
 from st8.core.ports import (
-    Answer,
-    AnswerAt,
     Batch,
     CommitTimes,
-    NamespaceState,
     Raised,
+    SelfCheck,
     Shrunk,
     Swept,
 )
-from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store import schema, sqlite_collect
-from st8.store.codec import pack, unpack
+from st8.store import schema, sqlite_check, sqlite_collect, sqlite_log
+from st8.store.codec import pack
+from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import Claim, DirectoryLock, Turns
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
-from st8.store.sqlite_batch import NAMESPACE, count_up_epoch, integers, write_batch
+from st8.store.sqlite_batch import (
+    count_up_epoch,
+    write_batch,
+    write_redactions,
+)
+from st8.store.sqlite_reading import Reading
+from st8.store.sqlite_reads import SqliteReads
 
 if TYPE_CHECKING:
     from collections.abc import (
+        Callable,
         Collection,
         Container,
         Generator,
@@ -67,30 +62,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from st8.core.ids import Namespace, RevisionNumber
     from st8.core.ports import BranchAt, Heard
+    from st8.core.redactions import Redaction
     from st8.store.peers import Peer
-    from st8.store.sql import Connection, Value
+    from st8.store.sql import Connection
 
-__all__ = ["SqliteStore", "hold_directory"]
+__all__ = ["FILE_NAME", "SqliteStore"]
 
 FILE_NAME: Final = "st8.db"
 _CHECKPOINT_PAGES: Final = 16 * 1024 * 1024 // schema.PAGE_BYTES
 """WAL pages after which they are moved into the file: 16 MiB of them."""
 _WAL_BYTES_KEPT: Final = 64 * 1024 * 1024
 _CACHE_KIB: Final = 16 * 1024
-_LAST_CHARACTER: Final = "\U0010ffff"
-_INTEGER_MAX: Final = 2**63 - 1
-_FIRST_SURROGATE: Final = 0xD800
-_LAST_SURROGATE: Final = 0xDFFF
-
-_ANSWERS: Final = (
-    "SELECT n.name, a.key, a.request, a.revision, a.noop, a.expires_ns, a.seal "
-    "FROM namespaces n CROSS JOIN answers a ON a.namespace = n.id"
-)
 
 
 @final
-class SqliteStore:
+class SqliteStore(SqliteReads):
     """A store in one file, held by one process or shared by several."""
 
     def __init__(
@@ -98,18 +86,24 @@ class SqliteStore:
         directory: Path,
         *,
         make: bool = True,
+        read_only: bool = False,
         vfs: str | None = None,
         peer: Peer | None = None,
+        checkpoint_pages: int = _CHECKPOINT_PAGES,
     ) -> None:
         """Open the store in ``directory``, making both if they are not there.
 
         Args:
             directory: The state directory.
             make: Make them; if false, they must be there.
+            read_only: Change no byte of either; every commit is refused. They must be
+                there; one of an older format is read as it is.
             vfs: The apsw VFS to go through; None is the system's.
             peer: Which of the processes that share it this one is. Somebody holds
-                the directory for all of them (:func:`hold_directory`). None: it is
+                the directory for all of them (:func:`~st8.store.directory.hold_directory`). None: it is
                 held and not shared.
+            checkpoint_pages: After how many pages of the log they are moved into the
+                file.
 
         Raises:
             StateDirectoryInUse: Another process holds it.
@@ -120,20 +114,28 @@ class SqliteStore:
         self._path = directory / FILE_NAME
         self._vfs = vfs
         self._peer = peer
+        self._checkpoint_pages = checkpoint_pages
         self.exclusive: bool = peer is None
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
         self._fenced: str | None = None
+        self._format = schema.FORMAT
         self._closed = False
         self._counter: Connection | None = None
         self._counted: tuple[int | None, int] = (None, 0)
         self._counter_lock = threading.Lock()
         self._mover: Connection | None = None
         self._mover_lock = threading.Lock()
-        if not make and not self._path.exists():
+        if (read_only or not make) and not self._path.exists():
             raise StorageFailed(f"there is no store in {directory}")
-        changed = _make_directory(directory)
-        self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
+        self._reading_only = Reading(directory, self._path) if read_only else None
+        changed = [] if read_only else make_directory(directory)
+        self._lock: DirectoryLock | Turns | Reading
+        if self._reading_only is not None:
+            self._lock = self._reading_only
+            self._fenced = "it was opened for reading only"
+        else:
+            self._lock = DirectoryLock(directory) if peer is None else Turns(directory)
         self._write_lock = (
             self._lock if isinstance(self._lock, Turns) else threading.RLock()
         )
@@ -185,175 +187,6 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.hear(heard)
 
-    # --- reads ---------------------------------------------------------------
-
-    def objects(
-        self, digests: Sequence[Digest], size_max: int | None = None
-    ) -> dict[Digest, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        if not digests:
-            return {}
-        wanted = {digest_prefix(digest): digest for digest in digests}
-        rows: list[tuple[int, bytes]] = []
-        with self._reading() as connection:
-            size = 0
-            for prefix, packed in connection.execute(
-                "SELECT prefix, data FROM carray(?) CROSS JOIN objects "
-                "ON prefix = value",
-                (integers(wanted),),
-            ):
-                data = unpack(packed)
-                rows.append((prefix, data))
-                size += len(data)
-                if size_max is not None and size > size_max:
-                    break
-        found = {wanted.get(prefix, b""): data for prefix, data in rows}
-        if b"" not in found and len(found) == len(rows) and len(wanted) == len(digests):
-            return cast("dict[Digest, bytes]", found)
-        # Two objects share their first eight bytes, or an index is damaged: only the
-        # whole digest can tell.
-        by_digest = {digest_of(data): data for _, data in rows}
-        return {digest: by_digest[digest] for digest in digests if digest in by_digest}
-
-    def namespace(self, name: Namespace) -> NamespaceState:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            "SELECT epoch, last_revision, seal FROM collection "
-            "LEFT JOIN namespaces ON name = ?",
-            name,
-        )
-        if not rows or type(rows[0][0]) is not int:
-            raise Corrupt("the store has no collection epoch")
-        epoch, *row = rows[0]
-        last = 0 if row == [None, None] else unsealed(row, name, int)[0]
-        return NamespaceState(RevisionNumber(last), epoch)
-
-    def namespaces(
-        self, prefix: str, after: str, limit: int
-    ) -> Sequence[NamespaceInfo]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, last_revision, seal FROM namespaces "
-            f"WHERE {where} AND last_revision > 0 ORDER BY name LIMIT ?",
-            *values,
-            limit,
-        )
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
-
-    def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        return None if row is None else Branch(*unsealed(row, namespace, *BRANCH))
-
-    def branches(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Branch]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, base, since, head, head_digest, seal FROM branches "
-            f"WHERE namespace = {NAMESPACE} AND {where} ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Branch(*unsealed(row, namespace, *BRANCH)) for row in rows]
-
-    def checkpoint(
-        self, namespace: Namespace, name: CheckpointName
-    ) -> Checkpoint | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND name = ?",
-            namespace,
-            name,
-        )
-        if row is None:
-            return None
-        return Checkpoint(*unsealed(row, namespace, *CHECKPOINT))
-
-    def checkpoints(
-        self, namespace: Namespace, prefix: str, after: str, limit: int
-    ) -> Sequence[Checkpoint]:
-        """See :class:`~st8.core.ports.Store`."""
-        where, values = _names(prefix, after)
-        rows = self._rows(
-            "SELECT name, revision, digest, branch, description, author, time_ns, seal "
-            f"FROM checkpoints WHERE namespace = {NAMESPACE} AND {where} "
-            "ORDER BY name LIMIT ?",
-            namespace,
-            *values,
-            limit,
-        )
-        return [Checkpoint(*unsealed(row, namespace, *CHECKPOINT)) for row in rows]
-
-    def revisions(
-        self, namespace: Namespace, numbers: Sequence[RevisionNumber]
-    ) -> Mapping[RevisionNumber, bytes]:
-        """See :class:`~st8.core.ports.Store`."""
-        found: dict[RevisionNumber, bytes] = {}
-        with self._reading() as connection:
-            for number in numbers:
-                if not 0 < number <= _INTEGER_MAX:
-                    continue
-                for row in connection.execute(
-                    "SELECT number, data, seal FROM revisions "
-                    f"WHERE namespace = {NAMESPACE} AND number = ?",
-                    (namespace, number),
-                ):
-                    found[number] = unsealed(row, namespace, int, bytes)[1]
-        return found
-
-    def numbers(
-        self, namespace: Namespace, after: RevisionNumber, limit: int
-    ) -> Sequence[RevisionNumber]:
-        """See :class:`~st8.core.ports.Store`."""
-        rows = self._rows(
-            f"SELECT number FROM revisions WHERE namespace = {NAMESPACE} "
-            "AND number > ? ORDER BY number LIMIT ?",
-            namespace,
-            after,
-            limit,
-        )
-        return [RevisionNumber(row[0]) for row in rows]
-
-    def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
-        """See :class:`~st8.core.ports.Store`."""
-        row = self._row(
-            "SELECT key, request, revision, noop, expires_ns, seal FROM answers "
-            f"WHERE namespace = {NAMESPACE} AND key = ?",
-            namespace,
-            key,
-        )
-        if row is None:
-            return None
-        return answer_at((namespace, *row))[1]
-
-    def answers(
-        self, after: tuple[str, str], limit: int
-    ) -> Sequence[tuple[AnswerAt, Answer]]:
-        """See :class:`~st8.core.ports.Store`."""
-        # Two statements, each of which walks an index from where it begins.
-        rows = self._rows(
-            f"{_ANSWERS} WHERE n.name = ? AND a.key > ? ORDER BY a.key LIMIT ?",
-            *after,
-            limit,
-        )
-        if len(rows) < limit:
-            rows += self._rows(
-                f"{_ANSWERS} WHERE n.name > ? ORDER BY n.name, a.key LIMIT ?",
-                after[0],
-                limit - len(rows),
-            )
-        return [answer_at(row) for row in rows]
-
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -380,13 +213,30 @@ class SqliteStore:
     ) -> Raised:
         """See :class:`~st8.core.ports.Store`."""
         with self._writing() as writer:
-            count_up_epoch(writer, expected)
+            epoch = count_up_epoch(writer, expected)
+            failpoint("sqlite.epoch_raised")
             deleted = sum(
                 sqlite_collect.delete_revisions(writer, namespace, numbers)
                 for namespace, numbers in removed.items()
                 if numbers
             )
-        return Raised(expected + 1, deleted)
+            failpoint("sqlite.revisions_removed")
+        return Raised(epoch, deleted)
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        What is deleted is overwritten with zeros, in the file and, unless somebody
+        goes on reading what was before for some seconds, in the log too.
+        """
+        with self.turn():
+            with self._overwriting(), self._writing() as writer:
+                write_redactions(writer, choose())
+                epoch = count_up_epoch(writer)
+            with suppress(apsw.Error):  # a reader holds on to it
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._tell(None)
+        return epoch
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -406,6 +256,7 @@ class SqliteStore:
             with self._writing() as writer:
                 sqlite_collect.delete_objects(writer, dead.rows, epoch)
                 deleted = writer.changes()
+                failpoint("sqlite.objects_removed")
             held_s = time.perf_counter() - begun
         self._move_log()
         # What was stamped in between stays, and its bytes are counted as of the rest.
@@ -457,10 +308,18 @@ class SqliteStore:
                     "its log, and writes are refused until st8d is restarted"
                 ) from None
 
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        with self._reading() as connection:
+            return SelfCheck(sqlite_check.problems(connection))
+
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._row("SELECT 1")
-        self._check_fence()
+        if self._reading_only is not None:
+            self._reading_only.check()
+        else:
+            self._check_fence()
 
     def close(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
@@ -487,24 +346,52 @@ class SqliteStore:
     # --- connections ---------------------------------------------------------
 
     def _open_writer(self, changed: Sequence[Path]) -> Connection:
-        """Open the file for writing; it and ``changed`` directories are durable."""
+        """Open the file for writing; it and ``changed`` directories are durable.
+
+        Where it is only read, what is returned can only read.
+        """
         try:
+            if self._reading_only is not None:
+                return self._open_reader()
             # For the owner alone; SQLite gives its other files the same mode.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._look()
+            if self._peer is None:  # else that was done before there were any
+                failpoint("sqlite.before_log")
+                sqlite_log.renew(self._path.with_name(sqlite_log.NAME))
+                failpoint("sqlite.after_log")
             writer = self._connect(apsw.SQLITE_OPEN_READWRITE)
             try:
+                failpoint("sqlite.before_tables")
+                schema.check(writer)
                 schema.prepare(writer)
+                failpoint("sqlite.after_tables")
             except BaseException:
                 writer.close()
                 raise
             for directory in changed:
-                _sync_directory(directory)
+                sync_directory(directory)
+            failpoint("sqlite.names_synced")
         except NewerFormat as error:
             raise NewerFormat(f"{self._path}: {error.detail}") from None
         except (apsw.Error, OSError) as error:
             raise StorageFailed(f"can't open {self._path}: {error}") from None
         return writer
+
+    def _open_reader(self) -> Connection:
+        """Open the file, which has to be ours, for reading."""
+        reader = self._connect(apsw.SQLITE_OPEN_READONLY)
+        try:
+            schema.check(reader)
+            tables = reader.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            ((self._format,),) = reader.execute("PRAGMA user_version").fetchall()
+        except BaseException:
+            reader.close()
+            raise
+        if not tables:
+            reader.close()
+            raise StorageFailed(f"there is no store in {self._path.parent}")
+        return reader
 
     def _open_side(self, flags: int) -> Connection:
         """Open a connection beside the writer's, which never waits for a lock.
@@ -522,11 +409,14 @@ class SqliteStore:
         """Return if the file is ours; one that isn't is left byte for byte.
 
         Even to read a file with a log, SQLite makes more files, and its last reader
-        tidies up. So one without a log is opened as if it could not change.
+        tidies up. So one without a log is opened as if it could not change. One with a
+        rollback journal was being made when the power went: nobody can tell what it is
+        before SQLite has rolled that back, which takes a connection that may write.
         """
-        log = self._path.with_name(f"{FILE_NAME}-wal")
+        if self._path.with_name(f"{FILE_NAME}-journal").exists():
+            return
         path = os.fspath(self._path)
-        if not log.exists():
+        if not self._path.with_name(sqlite_log.NAME).exists():
             path = f"{self._path.absolute().as_uri()}?immutable=1"
         reader = self._connect(apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, path)
         try:
@@ -535,21 +425,27 @@ class SqliteStore:
             reader.close()
 
     def _connect(self, flags: int, path: str | None = None) -> Connection:
+        vfs = self._vfs
+        if self._reading_only is not None:
+            path, vfs = self._reading_only.path_and_vfs()
+            flags |= apsw.SQLITE_OPEN_URI
         connection = cast(
             "Connection",
             apsw.Connection(
                 path or os.fspath(self._path),
                 flags=flags,
-                vfs=self._vfs,
+                vfs=vfs,
                 statementcachesize=64,
             ),
         )
+        if self._reading_only is not None:
+            self._reading_only.prepare(connection)
         for pragma in (
             "busy_timeout = 5000",
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "trusted_schema = OFF",
-            f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+            f"wal_autocheckpoint = {self._checkpoint_pages}",
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -564,7 +460,12 @@ class SqliteStore:
                 yield connection
             finally:
                 self._give_back(connection)
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+        except (
+            apsw.CorruptError,
+            apsw.NotADBError,
+            apsw.SQLError,  # what is asked is right, so the tables are not
+            UnicodeDecodeError,
+        ) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None
@@ -584,14 +485,6 @@ class SqliteStore:
                 return
         connection.close()
 
-    def _rows(self, sql: str, *values: Value) -> list[tuple[Any, ...]]:
-        with self._reading() as connection:
-            return connection.execute(sql, values).fetchall()
-
-    def _row(self, sql: str, *values: Value) -> tuple[Any, ...] | None:
-        rows = self._rows(sql, *values)
-        return rows[0] if rows else None
-
     @contextmanager
     def _writing(self) -> Generator[Connection]:
         """Run a transaction; it is durable when this returns.
@@ -606,16 +499,37 @@ class SqliteStore:
             writer = self._writer
             committing = False
             try:
+                failpoint("sqlite.before_begin")
                 writer.execute("BEGIN IMMEDIATE")
+                failpoint("sqlite.after_begin")
                 yield writer
                 committing = True
                 with self._moving():
+                    failpoint("sqlite.before_commit")
                     writer.execute("COMMIT")
+                    failpoint("sqlite.after_commit")
             except apsw.Error as error:
                 raise self._failed(error, committing=committing) from None
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def _overwriting(self) -> Generator[None]:
+        """Have what is deleted meanwhile overwritten with zeros.
+
+        Raises:
+            StorageFailed: That can't be had.
+        """
+        try:
+            self._writer.execute("PRAGMA secure_delete = ON")
+        except apsw.Error as error:
+            raise StorageFailed(f"can't write {self._path}: {error}") from None
+        try:
+            yield
+        finally:
+            with suppress(apsw.Error):
+                self._writer.execute("PRAGMA secure_delete = OFF")
 
     @contextmanager
     def _moving(self) -> Generator[None]:
@@ -646,7 +560,7 @@ class SqliteStore:
         if self._peer is not None:
             self._peer.fence()
 
-    def _tell(self, branches: Collection[BranchAt]) -> None:
+    def _tell(self, branches: Collection[BranchAt] | None) -> None:
         if self._peer is not None:
             self._peer.tell(branches)
 
@@ -684,65 +598,3 @@ class SqliteStore:
             self._fence(f"rolling back failed: {error}")
             return False
         return True
-
-
-def hold_directory(directory: Path) -> DirectoryLock:
-    """Make ``directory`` if it is not there, and hold it for those who will share it.
-
-    Processes that are forked from this one hold it too; see :class:`DirectoryLock`.
-
-    Raises:
-        StateDirectoryInUse: Another process holds it.
-        StorageFailed: It can't be made or locked.
-    """
-    changed = _make_directory(directory)
-    lock = DirectoryLock(directory)
-    try:
-        for above in changed:
-            _sync_directory(above)
-    except OSError as error:
-        lock.close()
-        raise StorageFailed(f"can't sync {directory}: {error.strerror}") from None
-    return lock
-
-
-def _make_directory(directory: Path) -> list[Path]:
-    """Make a directory and those above it; return those that have a new name in them.
-
-    The directory itself is one of them: files will be made in it.
-
-    Raises:
-        StorageFailed: It can't be made.
-    """
-    above = [directory, *directory.absolute().parents]
-    changed = [directory, *(path.parent for path in above if not path.exists())]
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StorageFailed(
-            f"can't make state directory {directory}: {error.strerror}"
-        ) from None
-    return changed
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names of new files durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _names(prefix: str, after: str) -> tuple[str, list[str]]:
-    """Return the condition, and its values, of a page of names."""
-    conditions, values = ["name >= ?", "name > ?"], [prefix, after]
-    # The first name after all that have the prefix: its last character counted up.
-    stem = prefix.rstrip(_LAST_CHARACTER)
-    if stem:
-        following = ord(stem[-1]) + 1
-        if following == _FIRST_SURROGATE:
-            following = _LAST_SURROGATE + 1
-        conditions.append("name < ?")
-        values.append(stem[:-1] + chr(following))
-    return " AND ".join(conditions), values

@@ -11,17 +11,25 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from st8.core.errors import Corrupt
+from st8.core.failpoints import failpoint
 from st8.core.ids import Digest, digest_of, digest_prefix
 from st8.core.ports import Batch, Stale
 from st8.store.codec import unpack
 from st8.store.rows import seal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from st8.core.redactions import Redaction
     from st8.store.sql import Connection
 
-__all__ = ["NAMESPACE", "count_up_epoch", "integers", "write_batch"]
+__all__ = [
+    "NAMESPACE",
+    "count_up_epoch",
+    "integers",
+    "write_batch",
+    "write_redactions",
+]
 
 NAMESPACE: Final = "(SELECT id FROM namespaces WHERE name = ?)"
 """The number of a namespace, by its name."""
@@ -35,16 +43,20 @@ def write_batch(
 ) -> None:
     """Write the rows of a batch; raise Stale if it does not fit what is there."""
     _compare_and_set(writer, batch)
+    failpoint("sqlite.refs_moved")
     if packed:
         _put_objects(writer, packed, batch.epoch)
+    failpoint("sqlite.objects_put")
     for namespace, records in batch.revisions.items():
         writer.executemany(
             "INSERT INTO revisions (namespace, number, data, seal) "
             f"VALUES ({NAMESPACE}, ?, ?, ?)",
             [(namespace, *record, seal(namespace, *record)) for record in records],
         )
+    failpoint("sqlite.revisions_put")
     if batch.answers:
         _remember(writer, batch)
+    failpoint("sqlite.answers_put")
 
 
 def _put_objects(
@@ -78,6 +90,28 @@ def _put_objects(
             for digest, data in packed.items()
             if digest not in there
         ],
+    )
+
+
+def write_redactions(writer: Connection, redactions: Sequence[Redaction]) -> None:
+    """Store redactions that are not there yet, and delete what they redact."""
+    gone = {redaction.digest for redaction in redactions}
+    if not gone:
+        return
+    rows = [
+        (row,)
+        for row, data in writer.execute(
+            "SELECT id, data FROM carray(?) CROSS JOIN objects ON prefix = value",
+            (integers(map(digest_prefix, gone)),),
+        )
+        # What can't be unpacked may still tell what it was.
+        if _digest_of_packed(data) in {*gone, None}
+    ]
+    writer.executemany("DELETE FROM objects WHERE id = ?", rows)
+    writer.executemany(
+        "INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(*redaction, seal("redactions", *redaction)) for redaction in redactions],
     )
 
 
@@ -165,13 +199,17 @@ def _remember(writer: Connection, batch: Batch) -> None:
     )
 
 
-def count_up_epoch(writer: Connection, expected: int) -> None:
-    """Count up the collection epoch.
+def count_up_epoch(writer: Connection, expected: int | None = None) -> int:
+    """Count up the collection epoch; return what it is then.
 
     Raises:
-        Stale: It is not the one that was expected.
+        Stale: It is not the one that was expected, if one was.
     """
-    writer.execute(
-        "UPDATE collection SET epoch = epoch + 1 WHERE epoch = ?", (expected,)
-    )
-    _expect_one(writer)
+    rows = writer.execute(
+        "UPDATE collection SET epoch = epoch + 1 WHERE epoch = coalesce(?, epoch) "
+        "RETURNING epoch",
+        (expected,),
+    ).fetchall()
+    if not rows:
+        raise Stale
+    return int(rows[0][0])

@@ -15,6 +15,7 @@ from st8.core.ids import (
     CheckpointName,
     Digest,
     IdempotencyKey,
+    Key,
     Message,
     Namespace,
     RevisionNumber,
@@ -22,6 +23,7 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.ports import Answer, Batch, Record
+from st8.core.redactions import Redaction
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ __all__ = [
     "objects_of",
     "put",
     "record_of",
+    "redaction_of",
     "remember",
     "set_branch",
     "set_checkpoint",
@@ -161,6 +164,18 @@ def checkpoint_at(
 def answer_of(number: int, expires_ns: int = _NEVER_NS) -> Answer:
     """Return an answer to an idempotency key."""
     return Answer(_head_digest(number), N(number), number % 2 == 0, expires_ns)
+
+
+def redaction_of(content: bytes, namespace: Namespace) -> Redaction:
+    """Return that a content was redacted, which stood in a namespace."""
+    return Redaction(
+        digest_of(content),
+        namespace,
+        Key("a/key"),
+        Author("ops"),
+        Message("it leaked"),
+        _NEVER_NS,
+    )
 
 
 def named(name: str, number: int) -> tuple[Branch, Checkpoint, Answer]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["ST8D", "ChildDaemon", "call", "free_port"]
+__all__ = ["LISTENING", "ST8D", "ChildDaemon", "call", "free_port"]
 
 ST8D: Final = (sys.executable, "-m", "st8.daemon")
 """The command that runs st8d with this interpreter."""
@@ -26,7 +26,8 @@ ST8D: Final = (sys.executable, "-m", "st8.daemon")
 _START_S: Final = 60.0
 _STOP_S: Final = 60.0
 _LOOK_S: Final = 0.004
-_LISTENING: Final = re.compile(rb"st8d listening on \S+:(\d+)")
+LISTENING: Final = re.compile(rb"st8d listening on \S+:(\d+)")
+"""What a daemon logs, at ``info``, when it is ready, with its port."""
 
 
 class ChildDaemon:
@@ -103,7 +104,7 @@ class ChildDaemon:
         if self.port:
             with socket.socket() as probe:
                 return probe.connect_ex((self.host, self.port)) == 0
-        found = _LISTENING.search(self.log())
+        found = LISTENING.search(self.log())
         if found is not None:
             self.port = int(found[1])
         return found is not None

@@ -31,7 +31,7 @@ from st8.core.ids import (
     digest_of,
 )
 from st8.core.limits import CONTENT_BYTES
-from st8.core.ports import Batch, Record, Stale
+from st8.core.ports import Batch, Pointers, Record, Stale
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 from st8.testing.batches import (
     CP,
@@ -101,6 +101,7 @@ class StoreContract(NamesContract, CollectionContract):
         assert [] == list(store.numbers(A, N(0), 10))
         assert store.answer(A, KEY) is None
         assert [] == list(store.answers(("", ""), 10))
+        assert Pointers([], [], []) == store.pointers(None) == store.pointers(A)
         assert {} == store.objects([digest_of(b"x")])
 
     def test_a_store_says_what_it_is(self, store: Store) -> None:
@@ -466,6 +467,7 @@ class StoreContract(NamesContract, CollectionContract):
             lambda: store.answer(A, KEY),
             lambda: store.commit(batch),
             lambda: store.numbers(A, N(0), 1),
+            lambda: store.pointers(None),
             lambda: store.raise_epoch({}, epoch),
             lambda: store.sweep(NO_MARKS, epoch, 0, 1),
             lambda: store.weigh(NO_MARKS, 0, 1),
@@ -564,6 +566,9 @@ def _look(store: Store, floor: int) -> int:
     assert checkpoint_at(checkpoint.revision) == checkpoint
     assert checkpoint.revision >= number
     assert store.namespace(A).last_revision >= checkpoint.revision
+    ((_, last),), branches_then, checkpoints_then = store.pointers(None)
+    assert [(A, branch_at(last, DEV)), (A, branch_at(last))] == list(branches_then)
+    assert [(A, checkpoint_at(last))] == list(checkpoints_then)
     return number
 
 

@@ -7,14 +7,19 @@ They are apart from :mod:`st8.testing.contract` only for its length.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from st8.core.errors import Forbidden
 from st8.core.ids import (
+    PREFIX_BYTES,
+    Author,
     BranchName,
     CheckpointName,
     IdempotencyKey,
@@ -23,25 +28,29 @@ from st8.core.ids import (
     digest_prefix,
 )
 from st8.core.limits import NAME_BYTES
-from st8.core.ports import Stale, Swept
+from st8.core.ports import Pointers, Stale, Swept
 from st8.testing.batches import (
     KEY,
     NO_MARKS,
+    OTHER,
     A,
     B,
     N,
     answer_of,
     branch_at,
     checkpoint_at,
+    content_of,
     dump,
     empty_batch,
     epoch_of,
     full_batch,
     key_of,
     named,
+    next_batch,
     objects_of,
     put,
     record_of,
+    redaction_of,
     remember,
     set_branch,
     sweep_all,
@@ -51,9 +60,12 @@ from st8.testing.batches import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
-    from st8.core.ports import Answer, Store
+    from st8.core.ids import RevisionNumber
+    from st8.core.ports import Answer, CommitTimes, HeldObject, Store
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["CollectionContract", "NamesContract"]
@@ -239,6 +251,42 @@ class NamesContract(_OpensStores):
             found = [info.name for info in store.namespaces(prefix, "", 10)]
             assert [prefix + "b"] == found
 
+    @_FEW
+    @given(
+        pairs=st.lists(st.tuples(_NAMES, _NAMES), min_size=1, max_size=12, unique=True),
+        hidden=_NAMES,
+    )
+    def test_pointers_are_what_the_lists_have(
+        self,
+        tmp_path_factory: pytest.TempPathFactory,
+        pairs: list[tuple[str, str]],
+        hidden: str,
+    ) -> None:
+        """All pointers, or those of a namespace, in order; of hidden ones there are none."""
+        with closing(self.open_store(tmp_path_factory.mktemp("pointers"))) as store:
+            write_named(store, *pairs)
+            owner = Namespace(f"{hidden}0")
+            batch = empty_batch(store)
+            batch.namespaces[owner] = (N(0), N(0))
+            batch.checkpoints[owner, OTHER] = (None, checkpoint_at(1, OTHER))
+            store.commit(batch)
+            infos = list(store.namespaces("", "", 100))
+            lists = [
+                Pointers(
+                    [info],
+                    [(info.name, b) for b in store.branches(info.name, "", "", 100)],
+                    [(info.name, c) for c in store.checkpoints(info.name, "", "", 100)],
+                )
+                for info in infos
+            ]
+
+            assert lists == [store.pointers(info.name) for info in infos]
+            assert Pointers([], [], []) == store.pointers(owner)
+            every = Pointers(
+                *(list(chain.from_iterable(some)) for some in zip(*lists, strict=True))
+            )
+            assert every == store.pointers(None)
+
 
 class CollectionContract(_OpensStores):
     """What must hold of what is forgotten: old answers, revisions and objects."""
@@ -307,6 +355,74 @@ class CollectionContract(_OpensStores):
         left = [store.answer(A, IdempotencyKey(f"k{n}")) for n in range(200)]
         assert [None] * 200 == left
         assert store.answer(A, IdempotencyKey("later0")) == answer_of(0, 200)
+
+    # --- redaction -----------------------------------------------------------
+
+    def test_a_redaction_takes_the_content_away(self, store: Store) -> None:
+        """What is redacted is gone, what is not is there, and the epoch is raised."""
+        put(store, b"secret", b"plain")
+        before = epoch_of(store)
+        wanted = [redaction_of(b"secret", A), redaction_of(b"secret", B)]
+        epoch = store.redact(lambda: wanted)
+
+        assert before + 1 == epoch == epoch_of(store)
+        digests = [digest_of(content) for content in (b"secret", b"plain")]
+        assert objects_of(b"plain") == store.objects(digests)
+        assert wanted == list(store.redactions())
+
+    def test_what_is_redacted_stays_as_it_was_said_first(self, store: Store) -> None:
+        """Redacting again adds new places, and changes none that is there."""
+        first = redaction_of(b"secret", A)
+        store.redact(lambda: [first])
+        other = redaction_of(b"secret", B)
+        store.redact(lambda: [first._replace(author=Author("another")), other])
+
+        assert [first, other] == list(store.redactions())
+
+    def test_a_batch_that_was_prepared_before_a_redaction_is_stale(
+        self, store: Store
+    ) -> None:
+        """So what was redacted does not come back by a write that did not know it."""
+        batch = full_batch(store)
+        store.redact(lambda: [redaction_of(b"secret", A)])
+        with pytest.raises(Stale):
+            store.commit(batch)
+
+        assert [] == list(store.namespaces("", "", 10))
+
+    def test_who_refuses_to_redact_changes_nothing(self, store: Store) -> None:
+        """What is raised while it is chosen is raised, and all is as it was."""
+        put(store, b"secret")
+        before = dump(store)
+
+        def choose() -> list[Redaction]:
+            raise Forbidden("no")
+
+        with pytest.raises(Forbidden):
+            store.redact(choose)
+
+        assert before == dump(store)
+        assert [] == list(store.redactions())
+        put(store, b"more")
+
+    def test_nobody_commits_while_it_is_chosen(self, store: Store) -> None:
+        """Whoever chooses sees all commits, and none comes before it is done."""
+        chosen: list[RevisionNumber] = []
+        store.commit(full_batch(store))
+        batch = next_batch(store)
+        with ThreadPoolExecutor(1) as pool:
+
+            def choose() -> list[Redaction]:
+                committing.append(pool.submit(store.commit, batch))
+                chosen.append(store.namespace(A).last_revision)
+                return [redaction_of(b"secret", A)]
+
+            committing: list[Future[CommitTimes]] = []
+            store.redact(choose)
+            with pytest.raises(Stale):
+                committing[0].result()
+
+        assert [2] == chosen
 
     # --- collection ----------------------------------------------------------
 
@@ -379,6 +495,44 @@ class CollectionContract(_OpensStores):
         assert 15 == sweep_all(store, kept, epoch, limit)
         assert kept == store.objects([digest_of(c) for c in contents])
         assert 0 == sweep_all(store, kept, epoch, limit)
+
+    @pytest.mark.parametrize("limit", [1, 3, 1_000])
+    @pytest.mark.parametrize("size_max", [0, 1, 1 << 20])
+    def test_every_object_is_held_once(
+        self, store: Store, limit: int, size_max: int
+    ) -> None:
+        """Page by page every object is there, by what it is found by, with its bytes.
+
+        Needed or not; the bytes only where they are asked for.
+        """
+        write(store)
+        contents = [content_of(A, 1), *(b"%d" % n * n for n in range(20))]
+        put(store, *contents)
+        expected = sorted((digest_of(c), c if size_max else None) for c in contents)
+        after = 0
+        found: list[HeldObject] = []
+        while page := store.held_objects(after, limit, size_max):
+            assert len(page) <= limit
+            assert 1 == len(page) or sum(held.size for held in page[:-1]) <= (
+                size_max or 1 << 30
+            )
+            found += page
+            after = page[-1].position
+
+        assert sorted(held.position for held in found) == [h.position for h in found]
+        short = {(h.begins, h.data) for h in found}
+        assert len(expected) == len(found) == len(short)
+        assert {(d[: len(found[0].begins)], c) for d, c in expected} == short
+        assert PREFIX_BYTES <= len(found[0].begins)
+
+    def test_a_whole_store_has_no_problems(self, store: Store) -> None:
+        """A store that nobody has damaged finds nothing wrong with itself."""
+        assert [] == list(store.check_itself().problems)
+        for namespace in (A, B):
+            write(store, namespace)
+        store.raise_epoch({A: [N(1)]}, epoch_of(store))
+
+        assert [] == list(store.check_itself().problems)
 
     def test_what_is_named_is_not_removed(self, store: Store) -> None:
         """A revision that a branch or checkpoint names stays, though it is to go."""

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
         Batch,
         CommitTimes,
         Heard,
+        HeldObject,
         NamespaceState,
+        Pointers,
         Raised,
+        SelfCheck,
         Shrunk,
         Store,
         Swept,
     )
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 __all__ = ["FaultyStore", "Gate"]
@@ -297,6 +301,20 @@ class FaultyStore:
         self._leave("raise_epoch")
         return raised
 
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("redactions")
+        found = self._store.redactions()
+        self._leave("redactions")
+        return found
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("redact")
+        epoch = self._store.redact(choose)
+        self._leave("redact")
+        return epoch
+
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> Swept:
@@ -319,6 +337,29 @@ class FaultyStore:
         shrunk = self._store.shrink(limit)
         self._leave("shrink")
         return shrunk
+
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("held_objects")
+        found = self._store.held_objects(after, limit, size_max)
+        self._leave("held_objects")
+        return found
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("check_itself")
+        found = self._store.check_itself()
+        self._leave("check_itself")
+        return found
+
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("pointers")
+        found = self._store.pointers(namespace)
+        self._leave("pointers")
+        return found
 
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from st8.testing.checker import Read
 
@@ -69,12 +69,13 @@ class Ledger:
         faults: What a client saw that is wrong by itself.
     """
 
-    def __init__(self, *, outages: bool = False) -> None:
+    def __init__(self, *, outages: Collection[int] = ()) -> None:
         """Begin with nothing.
 
-        With ``outages`` a daemon may say that its store does not answer.
+        ``outages`` are the statuses by which a daemon may say that its store, or it
+        itself, can't answer.
         """
-        self._outages = outages
+        self._outages = frozenset(outages)
         self.attempts: dict[str, Attempt] = {}
         self.reads: list[Read] = []
         self.faults: list[str] = []
@@ -120,8 +121,8 @@ class Ledger:
             attempt.answer = answer
 
     def is_outage(self, status: int) -> bool:
-        """Return whether an answer says, as it may, that the store does not answer."""
-        return self._outages and status == HTTPStatus.SERVICE_UNAVAILABLE
+        """Return whether an answer says, as it may, that it can't be answered."""
+        return status in self._outages
 
     def saw(self, read: Read) -> None:
         """Note the answer to a read."""

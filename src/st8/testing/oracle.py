@@ -48,12 +48,18 @@ class Oracle:
         unapplied: Writes without an answer that were not.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Judge by ``ledger``."""
+    def __init__(self, ledger: Ledger, *, kept: int | None = None) -> None:
+        """Judge by ``ledger``.
+
+        With ``kept`` revisions may have been collected that have as many newer ones
+        on their branch.
+        """
         self._ledger = ledger
+        self._kept = kept
         self._right: set[Digest] = set()
         self._stored: dict[str, Revision] = {}
         self._reads: list[Read] = []
+        self._numbers: dict[tuple[str, str], list[int]] = {}
         self.revisions = 0
         self.applied = 0
         self.unapplied = 0
@@ -109,10 +115,12 @@ class Oracle:
         self.revisions += len(records)
         last = store.namespace(namespace).last_revision
         missing = sorted(set(range(1, last + 1)) ^ set(records))
+        if self._kept is not None:
+            missing = [number for number in missing if number > last]
         if missing:
             yield f"{namespace}: of 1 to {last} these do not fit: {missing[:10]}"
         for revision in records.values():
-            yield from _check_parents(namespace, revision, records)
+            yield from self._check_parents(namespace, revision, records)
             yield from self._check_tree(store, revision.root)
             if revision.message in self._stored:
                 yield f"{namespace}: {revision.message!r} was made twice"
@@ -145,6 +153,20 @@ class Oracle:
                 if content not in self._right:
                     yield f"content {content.hex()} is missing"
 
+    def _check_parents(
+        self, namespace: str, revision: Revision, records: dict[int, Revision]
+    ) -> Iterator[str]:
+        for parent in revision.parents:
+            found = records.get(parent.number)
+            if found is None:
+                if self._kept is None:
+                    which = f"{parent.number}, parent of {revision.number}"
+                    yield f"{namespace}: {which}, is gone"
+            elif (found.digest, found.root) != (parent.digest, parent.root):
+                yield f"{namespace}: {revision.number} has another digest of its parent"
+            elif parent.number >= revision.number:
+                yield f"{namespace}: {revision.number} is not after its parent"
+
     def _read_back(self, store: Store, revision: Revision) -> None:
         """Read a whole state, for :meth:`explain` to compare."""
         now_ns = time.monotonic_ns()
@@ -166,6 +188,9 @@ class Oracle:
     def _compare_ledger(self, store: Store) -> Iterator[str]:
         """Check that what was acknowledged is there, and nothing that was not sent."""
         attempts = self._ledger.attempts
+        self._numbers.clear()
+        for revision in self._stored.values():
+            self._numbers.setdefault(revision.scope, []).append(revision.number)
         self.applied = self.unapplied = 0
         for name, revision in self._stored.items():
             attempt = attempts.get(name)
@@ -190,16 +215,24 @@ class Oracle:
                     f"{attempt.name}: was answered as not made, and was made: "
                     f"{attempt.answer}"
                 )
-        elif stored is None:
+        elif stored is None and not self._may_be_collected(attempt):
             yield (
                 f"{attempt.name}: acknowledged as revision "
                 f"{attempt.answer['revision']}, and lost"
             )
-        else:
+        elif stored is not None:
             expected = attempt.answer
             actual = (stored.number, stored.digest.hex(), stored.root.hex())
             if actual != (expected["revision"], expected["digest"], expected["root"]):
                 yield f"{attempt.name}: acknowledged as {expected}, stored as {actual}"
+
+    def _may_be_collected(self, attempt: Attempt) -> bool:
+        """Return whether so many revisions follow one that it need not be there."""
+        if self._kept is None:
+            return False
+        numbers = self._numbers.get((attempt.namespace, attempt.branch), [])
+        later = [number for number in numbers if number > attempt.answer["revision"]]
+        return len(later) >= self._kept
 
     def _operations(self) -> Iterator[Operation]:
         """Yield what all clients did and saw, as the checker wants it."""
@@ -232,19 +265,6 @@ class Oracle:
         for attempt in self._ledger.attempts.values():
             if attempt.kind == "branch" and attempt.fate == "acknowledged":
                 yield Fork(attempt.namespace, attempt.name, attempt.source or 0)
-
-
-def _check_parents(
-    namespace: str, revision: Revision, records: dict[int, Revision]
-) -> Iterator[str]:
-    for parent in revision.parents:
-        found = records.get(parent.number)
-        if found is None:
-            yield f"{namespace}: {parent.number}, parent of {revision.number}, is gone"
-        elif (found.digest, found.root) != (parent.digest, parent.root):
-            yield f"{namespace}: {revision.number} has another digest of its parent"
-        elif parent.number >= revision.number:
-            yield f"{namespace}: {revision.number} is not after its parent"
 
 
 def _check_refs(

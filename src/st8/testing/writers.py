@@ -6,7 +6,7 @@ import threading
 import time
 from http import HTTPStatus
 from http.client import HTTPException
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlencode
 
 from st8.testing.checker import Read
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from http.client import HTTPConnection
     from random import Random  # noqa: TID251 - is handed one
 
-    from st8.testing.child import ChildDaemon
     from st8.testing.ledger import Kind, Ledger
 
-__all__ = ["NAMESPACES", "Writer"]
+__all__ = ["NAMESPACES", "Serves", "Writer"]
 
 # Names that would alias if they were ever joined with a slash.
 NAMESPACES: Final = ("rig", "rig/main", "rig/a/b")
@@ -50,6 +49,14 @@ _KINDS: Final[dict[Kind, float]] = {
 
 _PAUSE_S: Final = 0.01
 """Before the next daemon, so that nobody knocks all the time at one that is gone."""
+
+
+class Serves(Protocol):
+    """A daemon that can be talked to."""
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection to it, which connects when first used."""
+        ...
 
 
 class _Outage(Exception):
@@ -82,7 +89,7 @@ class Writer:
         self._unanswered: Attempt | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, daemon: ChildDaemon) -> None:
+    def start(self, daemon: Serves) -> None:
         """Write to ``daemon`` from now on, in a thread of its own."""
         self._thread = threading.Thread(
             target=self._run, args=(daemon.connect(),), name=self._name
@@ -94,7 +101,7 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
-    def roam(self, daemons: Sequence[ChildDaemon], done: threading.Event) -> None:
+    def roam(self, daemons: Sequence[Serves], done: threading.Event) -> None:
         """Write until ``done``, in a thread of its own.
 
         To one of ``daemons``, which may be exchanged meanwhile; and to another one

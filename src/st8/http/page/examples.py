@@ -269,6 +269,46 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
         '{"namespace": "shop/prod", "keep": 100}',
         '{"pruned": 0, "objects_deleted": 0, "bytes_freed": 0}',
     ),
+    "backup": Example(
+        "/v1/backup",
+        '{"namespace": "shop/prod"}',
+        "(the bytes of the backup)",
+        flags="-o shop.backup ",
+    ),
+    "restore_backup": Example(
+        "/v1/restore-backup",
+        answer="""{
+  "backups": 1,
+  "namespaces": 1,
+  "branches": 1,
+  "checkpoints": 0,
+  "revisions": 4,
+  "objects": 9
+}""",
+        flags="-X POST --data-binary @shop.backup ",
+    ),
+    "redact": Example(
+        "/v1/redact",
+        """{
+    "scope": {"namespace": "shop/prod"},
+    "key": "limits.json",
+    "revision": -1,
+    "reason": "an example"
+  }""",
+        """{
+  "digest": "ad57…",
+  "places": [
+    {"namespace": "shop/prod", "key": "limits.json"}
+  ],
+  "dry_run": false
+}""",
+    ),
+    "verify": Example(
+        "/v1/verify",
+        '{"full": true}',
+        """{"type":"summary","findings":0,"namespaces":1,…}
+""",
+    ),
     "version": Example(
         "/v1/version",
         answer='{"version": "…", "api": "v1", "store": "…"}',

@@ -193,11 +193,13 @@ def _asked(described: dict[str, Any], schemas: dict[str, Any]) -> list[Element]:
             parameter_table(described["parameters"]),
         )
     if "requestBody" in described:
-        body = resolved(
-            described["requestBody"]["content"]["application/json"]["schema"], schemas
-        )
+        found.append(element("h3", "Body"))
+        ((media, content),) = described["requestBody"]["content"].items()
+        if media != "application/json":
+            found.append(element("p", *prose(f"`{media}`, of any length.")))
+            return found
+        body = resolved(content["schema"], schemas)
         found += (
-            element("h3", "Body"),
             element("p", *prose(body["description"])),
             field_table(body, schemas, asked=True),
         )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import psycopg
 
 from st8.core.errors import St8Error
+from st8.core.failpoints import failpoint
 from st8.core.ids import BranchName, Namespace
 
 if TYPE_CHECKING:
@@ -55,17 +56,22 @@ class Announcements:
         self._own = secrets.token_hex(8)
         self._changed = threading.Condition()
         self._waiting: set[BranchAt] = set()
+        self._any_waits = False
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._teller: threading.Thread | None = None
         self._ear, self._nudge = os.pipe()
 
-    def tell(self, branches: Collection[BranchAt]) -> None:
-        """Have the others told that ``branches`` have moved; never waits or fails."""
+    def tell(self, branches: Collection[BranchAt] | None) -> None:
+        """Have the others told that ``branches`` have moved; never waits or fails.
+
+        None is that anything may have.
+        """
         with self._changed:
-            if not branches or self._closing.is_set():
+            if (branches is not None and not branches) or self._closing.is_set():
                 return
-            self._waiting.update(branches)
+            self._waiting.update(branches or ())
+            self._any_waits |= branches is None
             if self._teller is None:
                 self._teller = self._start(self._tell)
             self._changed.notify()
@@ -99,16 +105,20 @@ class Announcements:
     def _tell(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._closing.is_set():
+                while not (self._waiting or self._any_waits or self._closing.is_set()):
                     self._changed.wait()
                 branches, self._waiting = self._waiting, set()
-            if not branches:
+                any_waits, self._any_waits = self._any_waits, False
+            if not branches and not any_waits:
                 return
             payload = json.dumps([self._own, sorted(branches)])
-            if len(payload) > _PAYLOAD_BYTES:
+            if any_waits or len(payload) > _PAYLOAD_BYTES:
                 payload = json.dumps([self._own, None])
-            with suppress(psycopg.Error, St8Error), self._connections.use() as session:
-                session.rows(_NOTIFY, (self._channel, payload))
+            with suppress(psycopg.Error, St8Error):
+                failpoint("postgres.before_tell")
+                with self._connections.use() as session:
+                    session.rows(_NOTIFY, (self._channel, payload))
+                failpoint("postgres.after_tell")
             self._closing.wait(_GAP_S)
 
     # --- hearing -------------------------------------------------------------

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from st8.store.postgres.address import Address
     from st8.store.postgres.connections import Session
 
-__all__ = ["FORMAT", "check_format", "lock_key", "prepare"]
-
-FORMAT: Final = 1
-"""The format that this version writes."""
+__all__ = [
+    "FORMAT",
+    "FORMAT_OF_REDACTIONS",
+    "check_format",
+    "lock_key",
+    "prepare",
+]
 
 _LOCKS: Final = 0x53543864
 """``ST8d``: the first half of the keys of our advisory locks."""
@@ -95,8 +98,31 @@ CREATE TABLE answers (
     PRIMARY KEY (namespace, key)
 )""",
     "CREATE INDEX answers_by_expiry ON answers (expires_ns)",
-    f"INSERT INTO store (format, epoch) VALUES ({FORMAT}, 1)",
+    "INSERT INTO store (format, epoch) VALUES (1, 1)",
 )
+
+_REDACTIONS: Final = (
+    """
+CREATE TABLE redactions (
+    digest bytea NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    author text COLLATE "C" NOT NULL,
+    reason text COLLATE "C" NOT NULL,
+    time_ns bigint NOT NULL,
+    seal bigint NOT NULL,
+    PRIMARY KEY (digest, namespace, key)
+)""",
+)
+
+_STEPS: Final = (_TABLES, _REDACTIONS)
+"""Each makes of a store of one format one of the next, from an empty schema on."""
+
+FORMAT: Final = len(_STEPS)
+"""The format that this version writes."""
+
+FORMAT_OF_REDACTIONS: Final = 2
+"""The first one that has redactions; a store of an older one has none."""
 
 
 def check_format(found: int, address: Address) -> None:
@@ -118,8 +144,14 @@ def lock_key(purpose: str, schema: str) -> int:
     return _LOCKS << 32 | zlib.crc32(f"{purpose} {schema}".encode())
 
 
-def prepare(session: Session, address: Address, *, make: bool = True) -> None:
-    """Make the tables where there are none; of daemons that start at once, one does.
+def prepare(
+    session: Session, address: Address, *, make: bool = True, read_only: bool = False
+) -> int:
+    """Make the tables that are missing, all or none; of daemons that start, one does.
+
+    A store of an older format becomes one of this version. Daemons of an older version
+    that still use it refuse to write from then on. With ``read_only`` it stays as it
+    is. Returns the format that it has.
 
     Raises:
         NewerFormat: A newer st8 has made them; nothing was changed.
@@ -127,9 +159,10 @@ def prepare(session: Session, address: Address, *, make: bool = True) -> None:
             is false; nothing was changed.
         psycopg.Error: It can't be done.
     """
-    if _is_there(session, address):
-        return
-    if not make:
+    found = _format(session, address)
+    if found == FORMAT or (found and read_only):
+        return found
+    if not found and not make:
         raise StorageFailed(
             f"{address.place} has no st8 store in schema {address.schema}; write "
             "another one with ?schema=NAME"
@@ -144,19 +177,19 @@ def prepare(session: Session, address: Address, *, make: bool = True) -> None:
         session.connection.execute("SET LOCAL statement_timeout = 0")
         key = lock_key("schema", address.schema)
         session.rows(b"SELECT pg_advisory_xact_lock($1::bigint)", (key,))
-        if not _is_there(session, address):
-            _make(session, address)
+        _make(session, address, _format(session, address))
+    return FORMAT
 
 
-def _is_there(session: Session, address: Address) -> bool:
-    """Return whether the tables are there, in our format; reads only."""
+def _format(session: Session, address: Address) -> int:
+    """Return the format of the tables that are there; 0 for none. Reads only."""
     rows = session.rows(
         b"SELECT c.relname FROM pg_namespace n JOIN pg_class c "
         b"ON c.relnamespace = n.oid WHERE n.nspname = $1::name AND c.relkind = 'r'",
         (address.schema,),
     )
     if not rows:
-        return False
+        return 0
     try:
         found = session.rows(b"SELECT format FROM store") if ("store",) in rows else []
     except psycopg.errors.UndefinedColumn:
@@ -167,16 +200,20 @@ def _is_there(session: Session, address: Address) -> bool:
             "program and is left alone; write another name with ?schema=NAME"
         )
     check_format(found[0][0], address)
-    return True
+    return int(found[0][0])
 
 
-def _make(session: Session, address: Address) -> None:
-    schemas = session.rows(
+def _make(session: Session, address: Address, found: int) -> None:
+    """Make of the store, which has the format ``found``, one of ours."""
+    if found == FORMAT:  # another daemon was quicker
+        return
+    statements = [statement for step in _STEPS[found:] for statement in step]
+    # Also to ask for a schema that is there takes the right to make it.
+    if not session.rows(
         b"SELECT 1 FROM pg_namespace WHERE nspname = $1::name", (address.schema,)
-    )
-    # Also to ask for one that is there takes the right to make it.
-    for statement in (
-        *(() if schemas else (f'CREATE SCHEMA "{address.schema}"',)),
-        *_TABLES,
     ):
+        statements.insert(0, f'CREATE SCHEMA "{address.schema}"')
+    # Last: commits of older versions are waited for, and none of them comes after.
+    statements.append(f"UPDATE store SET format = {FORMAT}")
+    for statement in statements:
         session.connection.execute(statement.encode())

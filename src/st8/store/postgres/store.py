@@ -9,12 +9,14 @@ the connection was lost before it could say so.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import psycopg
 
 from st8.core.errors import Corrupt, OutcomeUnknown, St8Error, StorageFailed
+from st8.core.failpoints import failpoint
 from st8.core.ids import (
     BranchName,
     CheckpointName,
@@ -31,28 +33,41 @@ from st8.core.ports import (
     AnswerAt,
     Batch,
     CommitTimes,
+    HeldObject,
     NamespaceState,
+    Pointers,
     Raised,
+    SelfCheck,
     Shrunk,
     Stale,
     Swept,
 )
 from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
-from st8.store.codec import pack, unpack
-from st8.store.postgres import failures, schema
+from st8.store.codec import pack, unpack, unpacked
+from st8.store.postgres import check, failures, schema
 from st8.store.postgres.address import read_address
 from st8.store.postgres.announcements import Announcements
 from st8.store.postgres.connections import Connections
 from st8.store.postgres.statements import commit_of
 from st8.store.postgres.turns import Turns
 from st8.store.postgres.values import Bigints, Binaries, Texts
-from st8.store.rows import BRANCH, CHECKPOINT, answer_at, unsealed
+from st8.store.rows import (
+    BRANCH,
+    CHECKPOINT,
+    answer_at,
+    namespace_at,
+    redaction_of,
+    seal,
+    unsealed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Generator, Mapping, Sequence
+    from collections.abc import Callable, Container, Generator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from st8.core.ports import Heard
+    from st8.core.redactions import Redaction
+    from st8.store.postgres.connections import Session
     from st8.store.postgres.statements import Commit
 
 __all__ = ["PostgresStore"]
@@ -75,8 +90,7 @@ _NAMESPACE: Final = (
 )
 _NAMESPACES: Final = (
     b"SELECT name, last_revision, seal FROM namespaces WHERE name >= $1::text "
-    b"AND name < $2::text AND name > $3::text AND last_revision > 0 "
-    b"ORDER BY name LIMIT $4::bigint"
+    b"AND name < $2::text AND name > $3::text ORDER BY name LIMIT $4::bigint"
 )
 _BRANCH: Final = (
     b"SELECT name, base, since, head, head_digest, seal FROM branches "
@@ -113,6 +127,20 @@ _ANSWERS: Final = (
     b"WHERE (namespace, key) > ($1::text, $2::text) "
     b"ORDER BY namespace, key LIMIT $3::bigint"
 )
+_ONE_MOMENT: Final = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_OF: Final = "last_revision > 0 AND ($1::text IS NULL OR n.name = $1::text)"
+_POINTERS: Final = (
+    f"""
+SELECT name, last_revision, seal FROM namespaces n WHERE {_OF} ORDER BY name""".encode(),
+    f"""
+SELECT n.name, b.name, base, since, head, head_digest, b.seal
+FROM namespaces n JOIN branches b ON b.namespace = n.name
+WHERE {_OF} ORDER BY n.name, b.name""".encode(),
+    f"""
+SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, c.seal
+FROM namespaces n JOIN checkpoints c ON c.namespace = n.name
+WHERE {_OF} ORDER BY n.name, c.name""".encode(),
+)
 _RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
 _REMOVED: Final = b"""
 DELETE FROM revisions r USING unnest($1::text[], $2::bigint[]) AS g (namespace, number)
@@ -122,6 +150,16 @@ AND NOT EXISTS (SELECT FROM branches b
 AND NOT EXISTS (SELECT FROM checkpoints c
   WHERE c.namespace = r.namespace AND c.revision = r.number)
 RETURNING 1"""
+_REDACTIONS: Final = (
+    b"SELECT digest, namespace, key, author, reason, time_ns, seal FROM redactions "
+    b"ORDER BY digest, namespace, key"
+)
+_COUNTED_UP: Final = b"UPDATE store SET epoch = epoch + 1 RETURNING epoch, format"
+_REDACTED: Final = b"""
+INSERT INTO redactions (digest, namespace, key, author, reason, time_ns, seal)
+SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::text[],
+  $6::bigint[], $7::bigint[]) ON CONFLICT DO NOTHING"""
+_REDACTED_OBJECTS: Final = b"DELETE FROM objects WHERE digest = ANY ($1::bytea[])"
 _CLAIMED: Final = b"SELECT pg_try_advisory_lock($1::bigint)"
 _LET_GO: Final = b"SELECT pg_advisory_unlock($1::bigint)"
 _LOOKED_AT: Final = 4
@@ -135,6 +173,16 @@ DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
   FOR UPDATE SKIP LOCKED)
 RETURNING octet_length(data)"""
+_HELD: Final = (
+    b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
+    b"ORDER BY id LIMIT $2::bigint"
+)
+_HELD_DATA: Final = b"""
+SELECT id, digest, size, data FROM (
+  SELECT id, digest, data, size, sum(size) OVER (ORDER BY id) - size AS before FROM (
+    SELECT id, digest, data, octet_length(data)::bigint AS size FROM objects
+    WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint) AS found) AS summed
+WHERE before <= $3::bigint ORDER BY id"""
 _MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
 _WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
 _FSYNC: Final = b"SELECT current_setting('fsync')"
@@ -146,13 +194,15 @@ class PostgresStore:
 
     exclusive: bool = False
 
-    def __init__(self, url: str, *, make: bool = True) -> None:
+    def __init__(self, url: str, *, make: bool = True, read_only: bool = False) -> None:
         """Open the store at ``url``, making its tables if they are not there.
 
         Args:
             url: ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE``, with any parameter
                 that libpq knows, and with ``schema`` if it shall not be ``st8``.
             make: Make them; if false, they must be there.
+            read_only: Have the server refuse all that would change something. A store
+                of an older format is read as it is.
 
         Raises:
             InvalidValue: The URL can't be read.
@@ -160,12 +210,18 @@ class PostgresStore:
             StorageFailed: The server can't be reached, or can't have the tables.
         """
         self._address = read_address(url)
+        self._read_only = read_only
+        if read_only:
+            self._address.settings["default_transaction_read_only"] = "on"
+            make = False
         self._connections = Connections(self._address)
         self._turns = Turns(self._connections, self._address.schema)
         self._announcements = Announcements(self._connections, self._address.schema)
         try:
             with self._connections.use() as session:
-                schema.prepare(session, self._address, make=make)
+                self._format = schema.prepare(
+                    session, self._address, make=make, read_only=read_only
+                )
                 number = session.connection.info.server_version
                 fsync = session.rows(_FSYNC)[0][0]
         except psycopg.Error as error:
@@ -224,8 +280,16 @@ class PostgresStore:
         self, prefix: str, after: str, limit: int
     ) -> Sequence[NamespaceInfo]:
         """See :class:`~st8.core.ports.Store`."""
-        rows = self._page(_NAMESPACES, prefix, after, limit)
-        return [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in rows]
+        found: list[NamespaceInfo] = []
+        while len(found) < limit:
+            rows = self._page(_NAMESPACES, prefix, after, limit)
+            # Only of a row that matches its seal it is known that it has no revision.
+            infos = [namespace_at(row) for row in rows]
+            found += [info for info in infos if info.last_revision]
+            if len(rows) < limit:
+                break
+            after = rows[-1][0]
+        return found[:limit]
 
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
@@ -284,6 +348,20 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`."""
         return [answer_at(row) for row in self._rows(_ANSWERS, *after, limit)]
 
+    def pointers(self, namespace: Namespace | None) -> Pointers:
+        """See :class:`~st8.core.ports.Store`."""
+        infos, branches, checkpoints = self._retried(
+            partial(_rows_of_one_moment, _POINTERS, namespace)
+        )
+        return Pointers(
+            [NamespaceInfo(name, unsealed(row, name, int)[0]) for name, *row in infos],
+            [(of, Branch(*unsealed(row, of, *BRANCH))) for of, *row in branches],
+            [
+                (of, Checkpoint(*unsealed(row, of, *CHECKPOINT)))
+                for of, *row in checkpoints
+            ],
+        )
+
     # --- writes --------------------------------------------------------------
 
     def commit(self, batch: Batch) -> CommitTimes:
@@ -326,6 +404,7 @@ class PostgresStore:
         self._turns.end()
         deleted = 0
         try:
+            failpoint("postgres.before_epoch")
             # Once the row of the store is changed no commit is under way, and the
             # next statement sees all that were. Commits share that row among them,
             # and might never let go of it all at once.
@@ -333,13 +412,54 @@ class PostgresStore:
                 self._turns.take_on(session)
                 if not session.rows(_RAISED, (expected,)):
                     raise Stale
+                failpoint("postgres.epoch_raised")
                 if gone:
                     names, numbers = zip(*gone, strict=True)
                     rows = session.rows(_REMOVED, (Texts(names), Bigints(numbers)))
                     deleted = len(rows)
+                failpoint("postgres.revisions_removed")
+            failpoint("postgres.epoch_committed")
         except psycopg.Error as error:
             raise self._failed(error) from None
         return Raised(expected + 1, deleted)
+
+    def redactions(self) -> Sequence[Redaction]:
+        """See :class:`~st8.core.ports.Store`."""
+        if self._format < schema.FORMAT_OF_REDACTIONS:
+            return []
+        return [redaction_of(row) for row in self._rows(_REDACTIONS)]
+
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        The server overwrites what was deleted in its own time, see its VACUUM; its
+        log, and what was copied from it, keep it for as long as they are kept.
+        """
+        self._turns.end()
+        try:
+            # As in raise_epoch: no commit is under way from then on.
+            with self._connections.use() as session, session.connection.transaction():
+                self._turns.take_on(session)
+                [[epoch, form]] = session.rows(_COUNTED_UP)
+                schema.check_format(form, self._address)
+                chosen = choose()
+                if chosen:
+                    rows = [(*one, seal("redactions", *one)) for one in chosen]
+                    digests, *texts, times, seals = zip(*rows, strict=True)
+                    session.rows(
+                        _REDACTED,
+                        (
+                            Binaries(digests),
+                            *map(Texts, texts),
+                            Bigints(times),
+                            Bigints(seals),
+                        ),
+                    )
+                    session.rows(_REDACTED_OBJECTS, (Binaries(digests),))
+        except psycopg.Error as error:
+            raise self._failed(error) from None
+        self._announcements.tell(None)
+        return int(epoch)
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -353,8 +473,10 @@ class PostgresStore:
         begun = time.perf_counter()
         if dead:
             try:
+                failpoint("postgres.before_sweep")
                 with self._connections.use() as session:
                     deleted = session.rows(_DELETED, (dead, epoch))
+                failpoint("postgres.after_sweep")
             except psycopg.Error as error:
                 raise failures.running(error, self._address) from None
         held_s = time.perf_counter() - begun
@@ -387,9 +509,28 @@ class PostgresStore:
                     return number if number != rows[-1][0] else position, dead, total
         return position, dead, total
 
+    def held_objects(
+        self, after: int, limit: int, size_max: int
+    ) -> Sequence[HeldObject]:
+        """See :class:`~st8.core.ports.Store`."""
+        if not size_max:
+            rows = self._rows(_HELD, after, limit)
+            return [HeldObject(at, digest, size, None) for at, digest, size in rows]
+        rows = self._rows(_HELD_DATA, after, limit, size_max)
+        return [HeldObject(at, d, size, unpacked(data)) for at, d, size, data in rows]
+
+    def check_itself(self) -> SelfCheck:
+        """See :class:`~st8.core.ports.Store`."""
+        try:
+            # One of its own, as it takes as long as it takes.
+            with closing(self._connections.connect()) as session:
+                return check.check_schema(session, self._address.schema)
+        except psycopg.Error as error:
+            raise failures.running(error, self._address) from None
+
     def ping(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
-        if self._rows(_WRITABLE) != [("off",)]:
+        if self._rows(_WRITABLE) != [("off",)] and not self._read_only:
             raise StorageFailed(
                 f"{self._address.place} takes no writes: it is a standby, or set to "
                 "read only; connect to the primary. Reads go on"
@@ -404,17 +545,20 @@ class PostgresStore:
     # --- statements ----------------------------------------------------------
 
     def _rows(self, statement: bytes, *values: object) -> list[Any]:
+        return self._retried(lambda session: session.rows(statement, values))
+
+    def _retried(self, read: Callable[[Session], list[Any]]) -> list[Any]:
         """Read; once more on a new connection if the one at hand has gone."""
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             if not failures.is_lost(error):
                 raise failures.running(error, self._address) from None
         self._connections.forget()
         try:
             with self._connections.use() as session:
-                return session.rows(statement, values)
+                return read(session)
         except psycopg.Error as error:
             raise failures.running(error, self._address) from None
 
@@ -458,7 +602,9 @@ class PostgresStore:
         """
         with self._connections.use() as session:
             session.unconfirmed = False
+            failpoint("postgres.before_commit")
             [[agreed, _, differing]] = session.rows(*commit)
+            failpoint("postgres.after_commit")
             unconfirmed = session.unconfirmed
         if unconfirmed:
             raise OutcomeUnknown(
@@ -488,6 +634,15 @@ class PostgresStore:
             for digest, stored in session.rows(_OBJECTS, (Binaries(packed),)):
                 if not _is_sound(digest, stored):
                     session.rows(_MENDED, (digest, packed[digest], stored))
+
+
+def _rows_of_one_moment(
+    statements: Sequence[bytes], value: object, session: Session
+) -> list[Any]:
+    """Return the rows of each statement, all as they were when the first one ran."""
+    with session.connection.transaction():
+        session.connection.execute(_ONE_MOMENT)
+        return [session.rows(statement, (value,)) for statement in statements]
 
 
 def _is_sound(digest: Digest, packed: bytes) -> bool:

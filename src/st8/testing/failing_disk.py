@@ -1,38 +1,43 @@
-"""A file system for SQLite on which one chosen call fails, and all are counted."""
+"""A disk below SQLite on which one chosen call fails, and all are counted."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NAMES = itertools.count()
+__all__ = ["FailingDisk"]
+
+_NAMES: Final = itertools.count()
 
 
-class FailingVFS(apsw.VFS):
+class FailingDisk(apsw.VFS):
     """Passes all on to the system's VFS, but for the call that is to fail.
 
     Attributes:
         name: What to open a store with.
         calls: How often each kind of call was made: write, sync, truncate, delete.
         failed: What failed, with the file's end; empty if nothing has.
+        system: The VFS behind it: what SQLite took by default before.
     """
 
-    def __init__(self) -> None:
-        """Register a VFS that fails nothing."""
+    def __init__(self, *, default: bool = False) -> None:
+        """Register a VFS that fails nothing, as what SQLite takes by ``default``."""
         self.name = f"failing-{next(_NAMES)}"
         self.calls: Counter[str] = Counter()
         self.failed = ""
         self._kinds: frozenset[str] = frozenset()
         self._left = 0
         self._for_good = False
+        self._short = False
         self._error: Callable[[], Exception] = apsw.IOError
-        super().__init__(self.name, "")
+        self.system = apsw.vfs_names()[0]
+        super().__init__(self.name, self.system, makedefault=default)
 
     def fail(
         self, *kinds: str, after: int, error: Callable[[], Exception] = apsw.IOError
@@ -55,7 +60,22 @@ class FailingVFS(apsw.VFS):
         self._left = 0
         self._for_good = False
 
-    def count(self, kind: str, file: str) -> None:
+    def shorten(self) -> None:
+        """Let the next write fail when half of it is written."""
+        self._short = True
+
+    def takes_half(self) -> bool:
+        """Return whether a write is the one that is cut short."""
+        short, self._short = self._short, False
+        return short
+
+    def take_space(self, file: str, size: int) -> None:
+        """Do nothing, before a write of so many bytes; for those who inherit."""
+
+    def after(self, kind: str, file: str) -> None:
+        """Do nothing, after a call has succeeded; for those who inherit."""
+
+    def before(self, kind: str, file: str) -> None:
         """Note a call, and raise if it is the one."""
         self.calls[kind] += 1
         self.calls[f"{kind} {file}"] += 1
@@ -76,33 +96,49 @@ class FailingVFS(apsw.VFS):
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
         """Delete a file, or fail."""
-        self.count("delete", _end(filename))
+        self.before("delete", _end(filename))
         super().xDelete(filename, syncdir)
 
 
 class _File(apsw.VFSFile):
     def __init__(
         self,
-        vfs: FailingVFS,
+        vfs: FailingDisk,
         name: str | apsw.URIFilename | None,
         flags: list[int],
     ) -> None:
         self._vfs = vfs
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self._end = _end(path or "")
-        super().__init__("", name, flags)
+        super().__init__(vfs.system, name, flags)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
-        self._vfs.count("write", self._end)
-        super().xWrite(data, offset)
+        self._vfs.before("write", self._end)
+        self._vfs.take_space(self._end, len(data))
+        if self._vfs.takes_half():
+            half = bytes(data)[: len(data) // 2]
+            super().xWrite(half, offset)  # pyright: ignore[reportUnknownMemberType]
+            raise apsw.IOError
+        # apsw's hints name a buffer type that type checkers can't follow.
+        super().xWrite(data, offset)  # pyright: ignore[reportUnknownMemberType]
+        self._vfs.after("write", self._end)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._vfs.count("sync", self._end)
+        self._vfs.before("sync", self._end)
         super().xSync(flags)
+        self._vfs.after("sync", self._end)
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
-        self._vfs.count("truncate", self._end)
+        self._vfs.before("truncate", self._end)
         super().xTruncate(newsize)
+
+    def xLock(self, level: int) -> None:  # noqa: N802
+        try:
+            super().xLock(level)
+        except apsw.IOError as error:
+            # A file that is open for reading can't be locked for writing. SQLite tries
+            # that as it closes one and is content, but apsw would not be.
+            raise apsw.BusyError from error
 
 
 def _end(name: str) -> str:

@@ -1,0 +1,452 @@
+"""``st8ctl export --git`` and ``st8ctl import --git``, with a real git."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from st8.cli.git_names import Names, path_of, ref_of, unescaped
+from st8.client import Client
+from st8.core.errors import RevisionNotFound
+from st8.testing.clock import SECOND_NS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.st8ctl import St8ctl
+
+_ENVIRONMENT: Final = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "Ops",
+    "GIT_AUTHOR_EMAIL": "ops@example.com",
+    "GIT_AUTHOR_DATE": "1767225600 +0100",
+    "GIT_COMMITTER_NAME": "Ops",
+    "GIT_COMMITTER_EMAIL": "ops@example.com",
+    "GIT_COMMITTER_DATE": "1767225600 +0100",
+}
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Return what git prints."""
+    done = subprocess.run(
+        ["git", "-C", directory, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        env=_ENVIRONMENT,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout
+
+
+# --- names ----------------------------------------------------------------------
+
+_NAMES = st.lists(
+    st.sampled_from([*"ab/.%~^:?*[\\@{- ", "lock", "HEAD", ".git", "git~1", "é"]),
+    min_size=1,
+    max_size=8,
+).map("".join)
+
+
+@given(_NAMES)
+def test_every_name_is_taken_by_git(name: str) -> None:
+    """What a name is written as is a branch to git, and is read back."""
+    written = ref_of(name)
+    done = subprocess.run(
+        ["git", "check-ref-format", f"refs/heads/{written}"], check=False
+    )
+
+    assert 0 == done.returncode
+    assert name == unescaped(written)
+    assert name == unescaped(path_of(name))
+
+
+@given(st.lists(_NAMES, unique=True))
+def test_no_name_is_a_directory_of_another(names: list[str]) -> None:
+    """Names stay apart, and none goes on where another ends."""
+    written = [path_of(name) for name in names]
+    taken = Names(written)
+    paths = [taken[name] for name in written]
+
+    assert len(names) == len(set(paths))
+    assert [] == [p for p in paths for q in paths if q.startswith(f"{p}/")]
+    assert names == [unescaped(path) for path in paths]
+
+
+# --- export ---------------------------------------------------------------------
+
+
+_GITS: Final = (
+    *(".git/config", ".GIT/x", ".g\u200cit", "c/.gitmodules", "GIT~1", "GITMOD~2"),
+    *(".git ", ".git::$x", ".gitignore", ".github/x"),
+)
+"""What git would take for its own, and what only begins like it."""
+
+
+def _history(st8ctl: St8ctl, seed: int) -> dict[int, dict[str, str]]:
+    """Make a history with branches, rollbacks and checkpoints; return its states."""
+    random = Random(seed)
+    keys = ["a", "a/b", "a/b/c", "ключ/ñ.json", 'q"uo\\te', "%41", "x y", *_GITS]
+    states: dict[int, dict[str, str]] = {}
+    with Client(st8ctl.url, namespace="shop") as client:
+        client.apply({"a": "1\n"}, message="first\n\nand more", author="Ops <o@x>")
+        for number in range(70):
+            st8ctl.clock.advance(random.randrange(100))
+            branches = [branch.name for branch in client.branches()]
+            there = client.scope(branch=random.choice(branches))
+            act = random.random()
+            if act < 0.1:
+                there.create_branch(f"b/{number}" if number % 2 else f"b{number}")
+            elif act < 0.2:
+                there.create_checkpoint(f"good/{number}", description="it held")
+            elif act < 0.3:
+                there.rollback(-1, author="back") if there.log(2).next else None
+            else:
+                some = random.sample(keys, 5)
+                there.apply(
+                    {key: f"{random.random()}\n" * random.randrange(3) for key in some},
+                    deletes=[key for key in random.sample(keys, 4) if key not in some],
+                    message=f"change {number}",
+                    author=random.choice(["", "ops", "Jo <jo@x>", "<"]),
+                )
+        for branch in client.branches():
+            there = client.scope(branch=branch.name)
+            for entry in there.history():
+                states[entry.revision] = dict(there.documents(revision=entry.revision))
+    return states
+
+
+def _commits(repository: Path) -> dict[int, str]:
+    """Return the commit of every revision."""
+    told = git(
+        repository,
+        *("log", "--all", "--format=%H %(trailers:key=St8-Revision,valueonly)"),
+    )
+    pairs = [line.split() for line in told.splitlines() if line]
+    return {int(number): name for name, number in pairs}
+
+
+def _tree(repository: Path, commit: str) -> dict[str, str]:
+    """Return the files of a commit, by the keys they are of."""
+    names = git(repository, "ls-tree", "-r", "-z", "--name-only", commit)
+    return {
+        unescaped(name): git(repository, "show", f"{commit}:{name}")
+        for name in names.split("\0")
+        if name
+    }
+
+
+def test_git_and_st8_agree(st8ctl: St8ctl) -> None:
+    """Every state, and at 50 revisions log and diff, are the same in both."""
+    states = _history(st8ctl, 5)
+    ended = st8ctl("export", "--git", "repo", "--namespace", "shop")
+    repository = st8ctl.folder / "repo"
+    commits = _commits(repository)
+
+    assert 0 == ended.code, ended.err
+    assert "" == git(repository, "fsck", "--strict", "--full", "--no-progress")
+    assert states.keys() == commits.keys()
+    with Client(st8ctl.url, namespace="shop") as client:
+        branches = list(client.branches())
+        heads = dict(
+            line.split()
+            for line in git(
+                repository,
+                *("for-each-ref", "--format=%(refname:lstrip=2) %(objectname)"),
+                "refs/heads",
+            ).splitlines()
+        )
+        assert {unescaped(n): c for n, c in heads.items()} == {
+            branch.name: commits[branch.head] for branch in branches
+        }
+        tags = git(repository, "tag", "--format=%(refname:lstrip=2) %(*objectname)")
+        assert {
+            (unescaped(name), commit)
+            for name, commit in (line.split() for line in tags.splitlines())
+        } == {(c.name, commits[c.revision]) for c in client.checkpoints()}
+        for number in Random(1).sample(sorted(states), min(50, len(states))):
+            _compare(client, repository, number, commits, states)
+    assert "" == git(repository, "status", "--porcelain", "--ignored")
+    assert {".gitignore", ".github/x"} == set(_GITS) & {path_of(key) for key in _GITS}
+
+
+def _compare(
+    client: Client,
+    repository: Path,
+    number: int,
+    commits: dict[int, str],
+    states: dict[int, dict[str, str]],
+) -> None:
+    commit = commits[number]
+    for branch in client.branches():
+        there = client.scope(branch=branch.name)
+        try:
+            [entry] = there.log(1, revision=number).entries
+        except RevisionNotFound:
+            continue
+        break
+    else:
+        raise AssertionError
+    form = "%an%x00%at%x00%s%x00%P"
+    author, when, subject, parents = git(
+        repository, "show", "-s", f"--format={form}", commit
+    ).split("\0")
+
+    assert states[number] == _tree(repository, commit)
+    assert entry.message.splitlines()[0] == subject
+    assert commits.get(entry.parent, "") == parents.strip()
+    assert (entry.author.partition(" <")[0].strip("<") or "unknown") == author
+    assert int(when) == _seconds(entry.created_at)
+    told = git(repository, "diff-tree", "-r", "--root", "--name-status", "-z", commit)
+    fields = told.split("\0")[1:-1]
+    types = {"A": "create", "M": "update", "D": "delete"}
+    assert {(c.key, c.type) for c in entry.changes} == {
+        (unescaped(path), types[status])
+        for status, path in zip(fields[::2], fields[1::2], strict=True)
+    }
+
+
+def _seconds(created_at: str) -> int:
+    from st8.core.revisions import parse_time
+
+    return parse_time(created_at) // SECOND_NS
+
+
+def test_what_was_collected_is_the_beginning(st8ctl: St8ctl) -> None:
+    """The oldest revision that is left has all its files, and no parent."""
+    for number in range(6):
+        st8ctl("apply", "-v", f"k{number}={number}", "-v", f"n={number}")
+    st8ctl("gc", "--keep", "2")
+    st8ctl("export", "--git", "repo")
+    repository = st8ctl.folder / "repo"
+    commits = _commits(repository)
+
+    assert {5, 6} == commits.keys()
+    oldest = {f"k{number}": str(number) for number in range(5)} | {"n": "4"}
+    assert oldest == _tree(repository, commits[5])
+    assert "" == git(repository, "fsck", "--strict")
+
+
+def test_a_namespace_that_is_not_there(st8ctl: St8ctl) -> None:
+    """Nothing is made of it."""
+    ended = st8ctl("export", "--git", "repo", "--namespace", "nope")
+
+    assert 3 == ended.code
+    assert [] == list(st8ctl.folder.iterdir())
+
+
+def test_what_is_there_is_left_alone(st8ctl: St8ctl) -> None:
+    """A directory that has something in it is not written into."""
+    st8ctl("apply", "-v", "a=1")
+    st8ctl.write("repo/mine", "mine")
+    ended = st8ctl("export", "--git", "repo")
+
+    assert (
+        7,
+        "",
+        "error: 'repo' is there and not empty; name a directory that is not\n",
+    ) == ended
+    assert ["mine"] == [path.name for path in (st8ctl.folder / "repo").iterdir()]
+
+
+def test_without_git_it_says_how_to_get_it(
+    st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without git is told what to install, and nothing is left behind."""
+    st8ctl("apply", "-v", "a=1")
+    monkeypatch.setenv("PATH", str(st8ctl.home))
+    ended = st8ctl("export", "--git", "repo")
+
+    assert 7 == ended.code
+    assert "needs git, which is not installed: apt install git" in ended.err
+    assert [] == list(st8ctl.folder.iterdir())
+
+
+# --- import ---------------------------------------------------------------------
+
+
+def _commit(repository: Path, message: str, **files: str | None) -> str:
+    """Commit files, None to delete; dots in names are written as two underscores."""
+    for name, content in files.items():
+        path = repository / name.replace("__", "/")
+        if content is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", message)
+    return git(repository, "rev-parse", "HEAD").strip()
+
+
+@pytest.fixture
+def repository(st8ctl: St8ctl) -> Path:
+    """A repository with three commits and a merge."""
+    made = st8ctl.folder / "src"
+    made.mkdir()
+    git(made, "init", "--quiet", "-b", "main")
+    _commit(made, "first", conf__a="1", conf__b="1", readme="r")
+    _commit(made, "second\n\nwith a body", conf__a="2", conf__b=None)
+    git(made, "switch", "--quiet", "-c", "side")
+    _commit(made, "beside", conf__c="3")
+    git(made, "tag", "-a", "v1", "-m", "it held")
+    git(made, "switch", "--quiet", "main")
+    _commit(made, "docs", readme="more")
+    git(made, "merge", "--quiet", "--no-ff", "-m", "merged", "side")
+    return made
+
+
+def _log(st8ctl: St8ctl, *flags: str) -> list[tuple[int, str, str]]:
+    entries: list[dict[str, Any]] = json.loads(st8ctl("log", *flags, "-o", "json").out)[
+        "entries"
+    ]
+    return [
+        (
+            entry["revision"],
+            entry["message"].partition("\n\nGit-Commit")[0],
+            entry["author"],
+        )
+        for entry in entries
+    ]
+
+
+OPS = "Ops <ops@example.com>"
+
+
+def test_a_history_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
+    """Each commit of the first parents is a revision, with author and message."""
+    ended = st8ctl("import", "--git", "src")
+
+    assert (
+        0,
+        "Imported 4 commit(s) as 4 revision(s) on 1 branch(es), and 0 checkpoint(s).\n",
+        "",
+    ) == ended
+    assert [
+        (4, "merged", OPS),
+        (3, "docs", OPS),
+        (2, "second\n\nwith a body", OPS),
+        (1, "first", OPS),
+    ] == _log(st8ctl)
+    assert "2" == st8ctl("get", "conf/a").out
+    assert "3" == st8ctl("get", "conf/c").out
+    assert 3 == st8ctl("get", "conf/b").code
+    tip = git(repository, "rev-parse", "HEAD").strip()
+    assert f"Git-Commit: {tip}" in st8ctl("show").out
+
+
+def test_a_directory_of_it_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
+    """With PATH keys begin there, and commits that do not touch it are left out."""
+    del repository
+    ended = st8ctl("import", "--git", "src", "conf/")
+
+    assert 0 == ended.code, ended.err
+    assert ["merged", "second\n\nwith a body", "first"] == [
+        m for _, m, _ in _log(st8ctl)
+    ]
+    assert "2" == st8ctl("get", "a").out
+    assert 3 == st8ctl("get", "readme").code
+
+
+def test_it_goes_on_where_it_was(st8ctl: St8ctl, repository: Path) -> None:
+    """A second import makes nothing anew, and takes what has come since."""
+    st8ctl("import", "--git", "src")
+    again = st8ctl("import", "--git", "src")
+    _commit(repository, "later", conf__a="9")
+    later = st8ctl("import", "--git", "src")
+
+    assert again.out.startswith("Imported 0 commit(s) as 0 revision(s)")
+    assert later.out.startswith("Imported 1 commit(s) as 1 revision(s)")
+    assert "9" == st8ctl("get", "conf/a").out
+
+
+def test_another_history_is_not_mixed_in(st8ctl: St8ctl, repository: Path) -> None:
+    """A branch with revisions of its own is left as it is."""
+    del repository
+    st8ctl("apply", "-v", "own=1")
+    ended = st8ctl("import", "--git", "src")
+
+    assert 4 == ended.code
+    assert "revision 1 of branch 'main' is not of the history" in ended.err
+    assert 1 == len(_log(st8ctl))
+
+
+def test_branches_and_tags(st8ctl: St8ctl, repository: Path) -> None:
+    """With --all every branch is there, with its tip's files, and tags are checkpoints."""
+    ended = st8ctl("import", "--git", "src", "--all")
+
+    assert (
+        0,
+        "Imported 5 commit(s) as 5 revision(s) on 2 branch(es), and 1 checkpoint(s).\n",
+        "",
+    ) == ended
+    assert "3" == st8ctl("get", "conf/c", "--checkpoint", "v1").out
+    assert ["beside", "second\n\nwith a body", "first"] == [
+        m for _, m, _ in _log(st8ctl, "--branch", "side")
+    ]
+    assert git(repository, "show", "side:readme") == (
+        st8ctl("get", "readme", "--branch", "side").out
+    )
+
+
+def test_what_can_not_be_a_document_is_named(st8ctl: St8ctl, repository: Path) -> None:
+    """It stops with the file and commit; --skip-unfit goes on, and counts them."""
+    _commit(repository, "fine", conf__x="1")
+    (repository / "conf" / "x").write_bytes(b"\xff\xfe")
+    (repository / "link").symlink_to("readme")
+    bad = _commit(repository, "unfit")
+    stopped = st8ctl("import", "--git", "src")
+
+    assert 7 == stopped.code
+    assert f"'conf/x' of commit {bad[:12]} can't be a document: it is not UTF-8" in (
+        stopped.err
+    )
+    assert "1" == st8ctl("get", "conf/x").out
+    done = st8ctl("import", "--git", "src", "--skip-unfit")
+    assert 0 == done.code
+    assert "left out 2 file(s) that can't be documents\n" == done.err
+    assert 3 == st8ctl("get", "conf/x").code
+
+
+def test_there_and_back(st8ctl: St8ctl) -> None:
+    """What was exported and imported has the same states on all branches."""
+    _history(st8ctl, 7)
+    st8ctl("export", "--git", "repo", "--namespace", "shop")
+    ended = st8ctl("import", "--git", "repo", "--all", "--namespace", "copy")
+
+    assert 0 == ended.code, ended.err
+    with Client(st8ctl.url, namespace="shop") as shop:
+        copy = shop.scope("copy")
+        for branch in shop.branches():
+            one, other = shop.scope(branch=branch.name), copy.scope(branch=branch.name)
+            assert one.state().root == other.state().root
+        for point in shop.checkpoints():
+            assert (
+                shop.state(checkpoint=point.name).root
+                == copy.state(checkpoint=point.name).root
+            )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--git", "."], "git rev-parse failed in '.': fatal: not a git repository"),
+        (["--git", "nope"], "git rev-parse failed in 'nope': "),
+        ([], "--git"),
+    ],
+)
+def test_what_is_no_repository(st8ctl: St8ctl, args: list[str], message: str) -> None:
+    """It is said by git's own words, and nothing is applied."""
+    ended = st8ctl("import", *args)
+
+    assert ended.code in {2, 7}
+    assert message in ended.err
