@@ -186,6 +186,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._verifier, partial(work, *args))
 
+    def end_verification(self, close: Callable[[], None]) -> None:
+        """Have a verification that was given up closed, after the part it is at."""
+        with suppress(RuntimeError):  # no thread is left
+            self._verifier.submit(close)
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()

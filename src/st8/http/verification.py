@@ -50,55 +50,62 @@ class Verification:
         service.verifying = True
         lines = _lines(service, self._plan)
         gone = asyncio.ensure_future(_gone(receive))
+        last = False
         try:
-            while (some := await service.verify(_next, lines)) is not None:
-                await send(_body(some, more=True))
+            while not last:
+                some, last = await service.verify(_next, lines)
+                if service.draining and not last:
+                    some, last = some + _failed(ShuttingDown()), True
+                if last:
+                    service.verifying = False  # who has read all may ask again
+                await send(_body(some, more=not last))
                 if gone.done():
                     return
-                if service.draining:
-                    await send(_body(_failed(ShuttingDown()), more=True))
-                    break
-            await send(_body(b"", more=False))
         finally:
             gone.cancel()
-            service.verifying = False
-            lines.close()
+            if not last:
+                # On its own thread, which may be at it still.
+                service.end_verification(lines.close)
+                service.verifying = False
 
 
-def _lines(service: Service, plan: VerifyPlan) -> Generator[bytes]:
-    """Yield the lines of each quarter of a second; on a thread of its own."""
+def _next(lines: Generator[tuple[bytes, bool]]) -> tuple[bytes, bool]:
+    return next(lines)
+
+
+def _lines(service: Service, plan: VerifyPlan) -> Generator[tuple[bytes, bool]]:
+    """Yield the lines of each quarter of a second, and whether they are the last.
+
+    On a thread of its own.
+    """
     engine = service.engine
     try:
         events = engine.verify(full=plan.full, heads=plan.heads, expected=plan.expected)
         waiting: list[Event] = []
         latest: Progress | None = None
-        end_s = monotonic() + _TURN_S
+        end_s = 0.0  # the first at once, so that the client hears that it goes on
         for event in events:
             if isinstance(event, Progress):
                 latest = event
             else:
                 waiting.append(event)
             if monotonic() >= end_s:
-                yield _encoded([*waiting, *([latest] if latest else [])])
+                yield _encoded([*waiting, *([latest] if latest else [])]), False
                 waiting, latest = [], None
                 end_s = monotonic() + _TURN_S
-        yield _encoded(waiting)
+        yield _encoded(waiting), True
     except GeneratorExit:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
-        yield _failed(as_st8_error(error, "verifying the store"))
-
-
-def _next(lines: Generator[bytes]) -> bytes | None:
-    return next(lines, None)
+        yield _failed(as_st8_error(error, "verifying the store")), True
 
 
 def _encoded(events: list[Event]) -> bytes:
-    return b"".join(encode(as_fields(event)) + b"\n" for event in events)
+    return b"".join(encode(as_fields(event)) for event in events)
 
 
 def _failed(error: St8Error) -> bytes:
-    return encode({"type": "failed", **error.problem()}) + b"\n"
+    return encode({"type": "failed", **error.problem()})
 
 
 async def _gone(receive: Receive) -> None:

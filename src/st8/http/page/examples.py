@@ -306,8 +306,7 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
     "verify": Example(
         "/v1/verify",
         '{"full": true}',
-        """{"type":"summary","findings":0,"namespaces":1,…}
-""",
+        '{"type":"progress",…}',
     ),
     "version": Example(
         "/v1/version",
