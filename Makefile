@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench corrupt crash crash-postgres linear fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres linear model fuzz fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -24,6 +24,12 @@ crash-postgres: ## The same with daemons that share a PostgreSQL, which crashes 
 
 linear: ## Look for one order of what many clients saw at once
 	@script/linear
+
+model: ## Compare every store and both clients with a model
+	@script/model
+
+fuzz: ## Feed odd bytes to everything that reads bytes
+	@script/fuzz
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint
