@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench corrupt crash crash-postgres power faults linear fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -30,6 +30,12 @@ faults: ## Make something go wrong at every failpoint, and fill the disk
 
 linear: ## Look for one order of what many clients saw at once
 	@script/linear
+
+model: ## Compare every store and both clients with a model
+	@script/model
+
+fuzz: ## Feed odd bytes to everything that reads bytes
+	@script/fuzz
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

@@ -58,3 +58,10 @@ def test_an_integer_cut_short_is_noticed(value: int, lost: int) -> None:
 
     with pytest.raises(IndexError):
         varint.decode(data[: max(0, len(data) - lost)], 0)
+
+
+@pytest.mark.parametrize("data", ["8000", "ff00", "ffff00", "80808000"])
+def test_a_form_that_is_too_long_is_noticed(data: str) -> None:
+    """Each integer has one encoding; others that would say the same are refused."""
+    with pytest.raises(IndexError):
+        varint.decode(bytes.fromhex(data), 0)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypothesis import Phase, settings
 
-from st8.core.ids import Key, Namespace
+from st8.core.ids import Author, Key, Message, Namespace, RevisionNumber
 from st8.engine.engine import Engine
 from st8.engine.history import LogFilter
+from st8.engine.requests import Redact
 from st8.store.memory import MemoryStore
 from st8.store.sqlite import SqliteStore
 from st8.testing.clock import SECOND_NS, FakeClock
@@ -22,8 +23,10 @@ from st8.testing.model import (
     Entry,
     Log,
     Mark,
+    News,
     Outcome,
     Pointer,
+    Redacted,
     State,
     Write,
 )
@@ -44,12 +47,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from st8.core.ports import Store
+    from st8.core.revisions import Revision
     from st8.engine.requests import Selector
+    from st8.engine.state import ChangeList
 
 
-def _selector(at: At) -> Selector:
+def selector_of(at: At) -> Selector:
+    """Return what the engine calls it."""
     return selector(
         at.revision, checkpoint=at.checkpoint, at_ns=at.time_ns, branch=at.branch
+    )
+
+
+def _entry(revision: Revision, changed: ChangeList) -> Entry:
+    return Entry(
+        revision.number,
+        revision.parent_number,
+        revision.scope.branch,
+        revision.kind,
+        revision.message,
+        revision.author,
+        changes(changed),
     )
 
 
@@ -63,7 +81,10 @@ class EngineDriver:
         self._open_store = open_store
         self._done = done
         self._clock = FakeClock(tick_ns=SECOND_NS)
-        self._engine = Engine(open_store(), self._clock)
+        self._engine = self._open()
+
+    def _open(self) -> Engine:
+        return Engine(self._open_store(), self._clock)
 
     def write(self, write: Write) -> Outcome:
         """See :class:`~st8.testing.model.Driver`."""
@@ -83,7 +104,7 @@ class EngineDriver:
         else:
             result = reset(
                 self._engine,
-                _selector(write.target),
+                selector_of(write.target),
                 kind=write.kind,
                 at=at,
                 message=write.message,
@@ -92,11 +113,13 @@ class EngineDriver:
                 dry_run=write.dry_run,
                 key=write.key,
             )
-        return Outcome(result.number, result.noop, changes(result.changes))
+        return Outcome(
+            result.number, result.noop, changes(result.changes), sorted(result.kept)
+        )
 
     def state(self, namespace: str, branch: str, at: At) -> tuple[int, State]:
         """See :class:`~st8.testing.model.Driver`."""
-        state = self._engine.state(scope(namespace, branch), _selector(at))
+        state = self._engine.state(scope(namespace, branch), selector_of(at))
         found = {key: content.decode() for key, content in state.items()}
         assert len(found) == state.count
         return state.number, found
@@ -104,7 +127,7 @@ class EngineDriver:
     def diff(self, namespace: str, branch: str, source: At, target: At) -> Changes:
         """See :class:`~st8.testing.model.Driver`."""
         at = scope(namespace, branch)
-        return diff(self._engine, _selector(source), _selector(target), at=at)
+        return diff(self._engine, selector_of(source), selector_of(target), at=at)
 
     def log(
         self,
@@ -121,18 +144,7 @@ class EngineDriver:
             after=after,
             wanted=LogFilter(key=None if key is None else Key(key)),
         )
-        entries = [
-            Entry(
-                revision.number,
-                revision.parent_number,
-                revision.scope.branch,
-                revision.kind,
-                revision.message,
-                revision.author,
-                changes(changed),
-            )
-            for revision, changed in page.entries
-        ]
+        entries = [_entry(revision, changed) for revision, changed in page.entries]
         return Log(entries, page.next, page.collected)
 
     def time_of(self, namespace: str, branch: str) -> int:
@@ -157,7 +169,7 @@ class EngineDriver:
 
     def create_branch(self, namespace: str, branch_: str, name: str, at: At) -> Pointer:
         """See :class:`~st8.testing.model.Driver`."""
-        made = branch(self._engine, name, _selector(at), at=scope(namespace, branch_))
+        made = branch(self._engine, name, selector_of(at), at=scope(namespace, branch_))
         return Pointer(made.name, made.base, made.head)
 
     def delete_branch(self, namespace: str, name: str, expect: int | None) -> None:
@@ -178,7 +190,7 @@ class EngineDriver:
         made = checkpoint(
             self._engine,
             name,
-            _selector(at),
+            selector_of(at),
             at=scope(namespace, branch),
             description=description,
             replace=replace,
@@ -193,7 +205,50 @@ class EngineDriver:
         """See :class:`~st8.testing.model.Driver`."""
         return self._engine.collect(keep).revisions
 
-    def reopen(self) -> None:
+    def redact(
+        self,
+        namespace: str,
+        branch: str,
+        key: str,
+        at: At,
+        *,
+        reason: str,
+        author: str,
+        dry_run: bool,
+    ) -> Redacted:
+        """See :class:`~st8.testing.model.Driver`."""
+        found = self._engine.redact(
+            Redact(
+                scope(namespace, branch),
+                Key(key),
+                selector_of(at),
+                Message(reason),
+                Author(author),
+                dry_run,
+            )
+        )
+        return Redacted(
+            found.digest.hex(), [(str(name), str(key)) for name, key in found.places]
+        )
+
+    def news(self, namespace: str, branch: str, after: int) -> News:
+        """See :class:`~st8.testing.model.Driver`."""
+        entries: list[Entry] = []
+        while True:
+            news = self._engine.news(
+                scope(namespace, branch), RevisionNumber(after), limit=2
+            )
+            entries += [
+                _entry(revision, self._engine.changes(revision))
+                for revision in news.revisions
+            ]
+            if news.resync is not None:
+                return News(entries, news.position, news.resync)
+            after = news.position
+            if not news.more:
+                return News(entries)
+
+    def reopen(self, *, kill: bool) -> None:  # noqa: ARG002 - see SqliteDriver
         """See :class:`~st8.testing.model.Driver`; forgets what was in memory."""
         store = self._engine._store
         if isinstance(store, MemoryStore):
@@ -201,12 +256,32 @@ class EngineDriver:
             self._engine = Engine(store, self._clock)
         else:
             self._engine.close()
-            self._engine = Engine(self._open_store(), self._clock)
+            self._engine = self._open()
 
     def close(self) -> None:
         """See :class:`~st8.testing.model.Driver`."""
         self._engine.close()
         self._done()
+
+
+class SqliteDriver(EngineDriver):
+    """Asks an engine on files, which can be left as a kill would leave them."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="st8-model-"))
+        self._lives = 0
+        super().__init__(
+            lambda: SqliteStore(self._folder / str(self._lives)),
+            lambda: shutil.rmtree(self._folder),
+        )
+
+    def reopen(self, *, kill: bool) -> None:
+        """Go on in a copy of the files, made before they are closed, if ``kill``."""
+        if kill:
+            before = self._folder / str(self._lives)
+            self._lives += 1
+            shutil.copytree(before, self._folder / str(self._lives))
+        super().reopen(kill=kill)
 
 
 class MemoryMachine(Machine):
@@ -222,10 +297,7 @@ class SqliteMachine(Machine):
 
     def open_driver(self) -> EngineDriver:
         """See :class:`~st8.testing.model.Machine`."""
-        directory = Path(tempfile.mkdtemp(prefix="st8-model-"))
-        return EngineDriver(
-            lambda: SqliteStore(directory), lambda: shutil.rmtree(directory)
-        )
+        return SqliteDriver()
 
 
 EXAMPLES = settings.default.max_examples if settings.default else 60

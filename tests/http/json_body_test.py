@@ -36,6 +36,10 @@ NOT_JSON = {
     "Infinity": (b'{"revision_id":Infinity}', "Infinity"),
     "negative Infinity": (b'{"revision_id":-Infinity}', "-Infinity"),
     "a field twice": (b'{"message":"a","message":"b"}', "$.message more than once"),
+    "a field twice, and no JSON further on": (
+        b'{"message":"a","message":"b"}}',
+        "Extra data at line 1, column 30",
+    ),
     "an escaped name twice": (
         b'{"message":"a","mess\\u0061ge":"b"}',
         "$.message more than once",

@@ -28,7 +28,8 @@ def decode(data: bytes, offset: int) -> tuple[int, int]:
     """Return the integer at ``offset`` and the offset after it.
 
     Raises:
-        IndexError: ``data`` ends within the integer, or it is longer than any is.
+        IndexError: ``data`` ends within the integer, it is longer than any is, or
+            longer than it has to be.
     """
     byte = data[offset]
     if byte < 128:
@@ -40,6 +41,8 @@ def decode(data: bytes, offset: int) -> tuple[int, int]:
         byte = data[offset]
         value |= (byte & 127) << shift
         if byte < 128:
+            if not byte:  # a shorter form says the same: it is nobody's encoding
+                raise IndexError
             return value, offset + 1
         shift += 7
         if shift > _SHIFT_MAX:  # else some bytes could keep us busy for hours

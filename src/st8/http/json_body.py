@@ -94,18 +94,31 @@ def _explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
 def _parse(body: bytes) -> object:
     """Return the tree of ``body``, with every object's fields seen once."""
     try:
-        return _DECODER.decode(body.decode())
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise MalformedRequest(
             f"the body is not valid UTF-8 at byte {error.start}"
         ) from None
+    try:
+        return _tree(text, _DECODER)
+    except _Repeated:
+        raise _repetition(text) from None
+
+
+def _tree(text: str, decoder: json.JSONDecoder) -> object:
+    """Return the tree of ``text``.
+
+    Raises:
+        MalformedRequest: It is no JSON.
+        LimitExceeded: It is nested too deep.
+    """
+    try:
+        return decoder.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedRequest(
             f"the body is not valid JSON: {error.msg} at line {error.lineno}, "
             f"column {error.colno}"
         ) from None
-    except _Repeated:
-        raise _repetition(body.decode()) from None
     except RecursionError:
         raise LimitExceeded(limits.JSON_DEPTH, "nesting of the body") from None
 
@@ -153,8 +166,11 @@ _MARKING_DECODER: Final = json.JSONDecoder(
 
 
 def _repetition(text: str) -> MalformedRequest:
-    """Return the error that says which field of which object is there twice."""
-    for path, value in _walk(_MARKING_DECODER.decode(text)):
+    """Return the error that says which field of which object is there twice.
+
+    Or what is wrong further on: the text was read only up to the repetition.
+    """
+    for path, value in _walk(_tree(text, _MARKING_DECODER)):
         if isinstance(value, _Mark):
             return MalformedRequest(
                 f"the body has the field {path} more than once; which is meant?"

@@ -12,7 +12,8 @@ or for a client, has the promises tested::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar
+import re
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -23,13 +24,14 @@ from st8.testing.model import At, Driver, Model, ModelError, Outcome, State, Wri
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from st8.testing.model import Revision
+    from st8.testing.model import Redacted, Revision
 
 __all__ = ["Machine"]
 
 _ResultT = TypeVar("_ResultT")
 
 _SERVER_FAULT = 500
+_WHEN: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
 _NAMESPACES = st.sampled_from(["default", "a", "a/b"])
 _BRANCHES = st.sampled_from(["main", "b/main", "dev"])
@@ -37,7 +39,11 @@ _CHECKPOINTS = st.sampled_from(["good", "main", "\U0010ffff"])
 _KEYS = st.sampled_from(
     ["a", "a/b", "a/b/c", "ab", "b", "é", "\U0001f680", "z/1", "z/2"]
 )
-_CONTENTS = st.sampled_from(["", "1", "2", "line\n", "line\nmore\n", "\u2028"])
+# Few, so that states repeat, and enough that some are not current anywhere.
+_CONTENTS = st.one_of(
+    st.sampled_from(["", "1", "2", "line\n", "line\nmore\n", "\u2028"]),
+    st.integers(3, 60).map(str),
+)
 _PUTS = st.dictionaries(_KEYS, _CONTENTS, max_size=4)
 _DELETES = st.sets(_KEYS, max_size=2)
 _ATS = st.one_of(
@@ -72,6 +78,15 @@ class Machine(RuleBasedStateMachine):
     def open_driver(self) -> Driver:
         """Return a driver of something new and empty."""
         raise NotImplementedError
+
+    def askable(self, kind: str, at: At) -> At:  # noqa: ARG002 - for others
+        """Return ``at``, or what is near it that the driver has a way to ask for.
+
+        Args:
+            kind: What is asked: the kind of a write, ``checkpoint`` or ``redact``.
+            at: Which revision.
+        """
+        return at
 
     def teardown(self) -> None:
         """End the driver."""
@@ -190,7 +205,7 @@ class Machine(RuleBasedStateMachine):
                 kind,
                 namespace,
                 branch,
-                target=at,
+                target=self.askable(kind, at),
                 message=words,
                 expect=self._expected_head(namespace, branch, expect),
                 dry_run=dry_run,
@@ -246,6 +261,7 @@ class Machine(RuleBasedStateMachine):
         replace: bool,
     ) -> None:
         """Name a revision."""
+        at = self.askable("checkpoint", at)
         self.compare(
             lambda: self.model.put_checkpoint(
                 namespace, branch, name, at, words, replace=replace
@@ -326,11 +342,122 @@ class Machine(RuleBasedStateMachine):
         )
         self.compare_all()
 
-    @rule()
-    def reopen(self) -> None:
+    @rule(kill=st.booleans())
+    def reopen(self, *, kill: bool) -> None:
         """Begin anew on what is stored."""
-        self.driver.reopen()
+        self.driver.reopen(kill=kill)
         self.compare_all()
+
+    @rule(
+        namespace=_NAMESPACES,
+        branch=_BRANCHES,
+        key=_KEYS,
+        at=_ATS,
+        reason=_WORDS,
+        author=_AUTHORS,
+        dry_run=st.booleans(),
+    )
+    def redact(
+        self,
+        *,
+        namespace: str,
+        branch: str,
+        key: str,
+        at: At,
+        reason: str,
+        author: str,
+        dry_run: bool,
+    ) -> None:
+        """Take a content out of all revisions."""
+        at = self.askable("redact", at)
+        found: Redacted | None = self.compare(
+            lambda: self.model.redact(namespace, branch, key, at),
+            lambda: self.driver.redact(
+                namespace,
+                branch,
+                key,
+                at,
+                reason=reason,
+                author=author,
+                dry_run=dry_run,
+            ),
+        )
+        if found is None or dry_run:
+            return
+        content = self.model.content(namespace, branch, key, at)
+        if content not in self.model.marks:
+            mark = self.driver.state(namespace, branch, at)[1][key]
+            by = f" by {author}" if author else ""
+            why = f": {' '.join(reason.split())}" if reason.strip() else ""
+            pattern = rf"\[st8: redacted {_WHEN}{re.escape(by + why)}\]\n"
+            if not re.fullmatch(pattern, mark):
+                raise AssertionError(f"expected a mark, got {mark!r}")
+            self.model.mark(content, mark)
+        self.read(namespace=namespace, branch=branch, at=at)
+        self.compare_all()
+
+    @precondition(lambda self: self.model.documents())
+    @rule(
+        data=st.data(), reason=_WORDS, author=_AUTHORS, current=st.sampled_from("ynn")
+    )
+    def redact_what_is_there(
+        self, data: st.DataObject, reason: str, author: str, current: str
+    ) -> None:
+        """Take a content out that some state has, mostly one that no head has."""
+        documents = self.model.documents()
+        if current == "n":
+            documents = self.model.redactable() or documents
+        namespace, branch, key, number = data.draw(st.sampled_from(documents))
+        self.redact(
+            namespace=namespace,
+            branch=branch,
+            key=key,
+            at=At(number),
+            reason=reason,
+            author=author,
+            dry_run=False,
+        )
+
+    @precondition(lambda self: self.model.redacted_revisions())
+    @rule(data=st.data(), kind=st.sampled_from(["rollback", "restore", "branch"]))
+    def go_to_what_was_redacted(
+        self, data: st.DataObject, kind: Literal["rollback", "restore", "branch"]
+    ) -> None:
+        """Try to make a state current that had what was redacted."""
+        namespace, branch, number = data.draw(
+            st.sampled_from(self.model.redacted_revisions())
+        )
+        if kind == "branch":
+            name = data.draw(_BRANCHES)
+            self.create_branch(namespace, branch, name, At(number))
+        else:
+            self._write(Write(kind, namespace, branch, target=At(number)))
+
+    @precondition(lambda self: self.model.marks)
+    @rule(namespace=_NAMESPACES, branch=_BRANCHES, key=_KEYS, data=st.data())
+    def apply_what_was_redacted(
+        self, namespace: str, branch: str, key: str, data: st.DataObject
+    ) -> None:
+        """Try to bring a content back."""
+        content = data.draw(st.sampled_from(sorted(self.model.marks)))
+        self._write(Write("apply", namespace, branch, ((key, content),)))
+
+    @precondition(lambda self: self.model.heads())
+    @rule(data=st.data())
+    def watch_a_head(self, data: st.DataObject) -> None:
+        """Be told what has led to some head."""
+        namespace, branch, head = data.draw(st.sampled_from(self.model.heads()))
+        after = data.draw(st.integers(0, head - 1))
+        self.watch(namespace=namespace, branch=branch, after=after)
+
+    @rule(namespace=_NAMESPACES, branch=_BRANCHES, after=st.integers(0, 25))
+    def watch(self, namespace: str, branch: str, after: int) -> None:
+        """Be told what a branch has had since a revision, if there is anything."""
+        expected = self.model.news(namespace, branch, after)
+        if expected:
+            actual = self.driver.news(namespace, branch, after)
+            if actual not in expected:
+                raise AssertionError(f"expected one of {expected!r}, got {actual!r}")
 
     # --- what holds after every step --------------------------------------------
 

@@ -7,7 +7,9 @@ compares it with something real, which it reaches through a :class:`Driver`.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -22,8 +24,10 @@ __all__ = [
     "Mark",
     "Model",
     "ModelError",
+    "News",
     "Outcome",
     "Pointer",
+    "Redacted",
     "Revision",
     "Space",
     "State",
@@ -67,6 +71,15 @@ class Outcome(NamedTuple):
     number: int
     noop: bool
     changes: Changes
+    kept: list[str] = []  # noqa: RUF012 - of a tuple, and never changed
+    """Keys that were left as they were, since what would stand there was redacted."""
+
+
+class Redacted(NamedTuple):
+    """What a redaction found: the content's digest, and namespaces and keys."""
+
+    digest: str
+    places: list[tuple[str, str]]
 
 
 class Entry(NamedTuple):
@@ -87,6 +100,14 @@ class Log(NamedTuple):
     entries: list[Entry]
     next: int | None
     collected: int | None
+
+
+class News(NamedTuple):
+    """What a watcher is told: of revisions, or to read the state at ``resync``."""
+
+    entries: list[Entry]
+    resync: int | None = None
+    reason: str | None = None
 
 
 class Pointer(NamedTuple):
@@ -190,8 +211,34 @@ class Driver(Protocol):
         """Collect garbage in all namespaces; return how many revisions went."""
         ...
 
-    def reopen(self) -> None:
-        """End it and begin it anew on what it has stored, where that can be."""
+    def redact(
+        self,
+        namespace: str,
+        branch: str,
+        key: str,
+        at: At,
+        *,
+        reason: str,
+        author: str,
+        dry_run: bool,
+    ) -> Redacted:
+        """Take what a document has in a revision out of all revisions."""
+        ...
+
+    def news(self, namespace: str, branch: str, after: int) -> News:
+        """Return what a watcher is told who knows revision ``after``.
+
+        Up to the head of the branch, which is another revision and not before it
+        was made: there is something to tell.
+        """
+        ...
+
+    def reopen(self, *, kill: bool) -> None:
+        """End it and begin it anew on what it has stored, where that can be.
+
+        Args:
+            kill: Without an end: on what would be there after a kill -9.
+        """
         ...
 
     def close(self) -> None:
@@ -247,6 +294,8 @@ class Model:
         """Begin with nothing."""
         self.spaces: dict[str, Space] = {}
         self.answers: dict[tuple[str, str], tuple[Write, Outcome]] = {}
+        self.marks: dict[str, str] = {}
+        """What is read in place of each content that was redacted."""
 
     # --- finding ---------------------------------------------------------------
 
@@ -330,34 +379,57 @@ class Model:
                 raise ModelError("idempotency_mismatch")
             if outcome.number and space.revisions[outcome.number].gone:
                 raise ModelError("revision_collected")
-            return outcome, None
+            return self._shown(outcome), None
         head = self.find(write.namespace, write.branch, At())
         number = 0 if head is None else head.number
         if write.expect not in (None, number):
             raise ModelError("head_moved")
         before = {} if head is None else head.state
-        after = self._after(write, head)
+        after, kept = self._after(write, head)
         if before == after:
             outcome, made = Outcome(number, noop=True, changes=[]), None
         else:
             changes = changes_between(before, after)
-            if write.dry_run:
-                return Outcome(number, noop=False, changes=changes), None
-            made = self._revise(write, number, after)
-            outcome = Outcome(made.number, noop=False, changes=changes)
+            if any(content in self.marks for *_, content in changes):
+                raise ModelError("content_redacted")
+            outcome, made = Outcome(number, noop=False, changes=changes), None
+            if not write.dry_run:
+                made = self._revise(write, number, after)
+                outcome = outcome._replace(number=made.number)
         if key is not None:
             self.answers[write.namespace, key] = (write, outcome)
-        return outcome, made
+        return self._shown(outcome)._replace(kept=kept), made
 
-    def _after(self, write: Write, head: Revision | None) -> State:
+    def _after(self, write: Write, head: Revision | None) -> tuple[State, list[str]]:
+        """Return the next state, and the keys that are left out of a rollback."""
+        before = {} if head is None else head.state
         if write.kind == "apply":
-            before = {} if head is None else head.state
             after = {**before, **dict(write.puts)}
-            return {k: v for k, v in after.items() if k not in write.deletes}
+            return {k: v for k, v in after.items() if k not in write.deletes}, []
         if head is None:
             raise ModelError("branch_not_found")
         target = self.find(write.namespace, write.branch, write.target)
-        return head.state if target is None else target.state
+        if target is None:
+            return before, []
+        kept = self._redacted_keys(target.state)
+        after = {k: v for k, v in target.state.items() if k not in kept}
+        return {**after, **{k: before[k] for k in kept if k in before}}, kept
+
+    def _redacted_keys(self, state: State) -> list[str]:
+        return sorted(key for key, content in state.items() if content in self.marks)
+
+    def _shown(self, outcome: Outcome) -> Outcome:
+        return outcome._replace(changes=self._shown_changes(outcome.changes))
+
+    def _shown_changes(self, changes: Changes) -> Changes:
+        """Return changes with marks in place of what was redacted."""
+        return [
+            (key, kind, self._read(before), self._read(after))
+            for key, kind, before, after in changes
+        ]
+
+    def _read(self, content: str | None) -> str | None:
+        return None if content is None else self.marks.get(content, content)
 
     def _revise(self, write: Write, parent: int, state: State) -> Revision:
         space = self.spaces.setdefault(write.namespace, Space())
@@ -388,6 +460,8 @@ class Model:
         source = self.find(namespace, branch, at)
         if source is None:
             raise ModelError("branch_not_found")
+        if self._redacted_keys(source.state):
+            raise ModelError("content_redacted")
         space = self.space(namespace)
         if name in space.branches:
             raise ModelError("branch_exists")
@@ -464,6 +538,98 @@ class Model:
                     count += 1
         return count
 
+    # --- redacting -------------------------------------------------------------
+
+    def redact(self, namespace: str, branch: str, key: str, at: At) -> Redacted:
+        """Return what a redaction finds; :meth:`mark` makes it so.
+
+        Raises:
+            ModelError: It can't be redacted.
+        """
+        content = self.content(namespace, branch, key, at)
+        if content in self._current():
+            raise ModelError("content_in_use")
+        places = {
+            (name, place)
+            for name, space in self.spaces.items()
+            for revision in space.revisions.values()
+            if not revision.gone
+            for number in (revision.number, revision.parent)
+            if number
+            for place, found in space.revisions[number].state.items()
+            if found == content
+        }
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return Redacted(digest, sorted(places, key=_bytes))
+
+    def _current(self) -> set[str]:
+        """Return the contents that the head of some branch has."""
+        return {
+            content
+            for space in self.spaces.values()
+            for pointer in space.branches.values()
+            for content in space.revisions[pointer.head].state.values()
+        }
+
+    def heads(self) -> list[tuple[str, str, int]]:
+        """Return every namespace, branch and its head."""
+        return [
+            (name, branch, pointer.head)
+            for name, space in self.spaces.items()
+            for branch, pointer in space.branches.items()
+        ]
+
+    def _reachable(self) -> list[tuple[str, str, Revision]]:
+        """Return every revision that can be asked for by its number, with whose it is."""
+        return [
+            (name, branch, revision)
+            for name, space in self.spaces.items()
+            for branch, pointer in space.branches.items()
+            for revision in takewhile(
+                lambda revision: not revision.gone, self.history(space, pointer.head)
+            )
+        ]
+
+    def documents(self) -> list[tuple[str, str, str, int]]:
+        """Return namespace, branch, key and revision of every document there is."""
+        return [
+            (name, branch, key, revision.number)
+            for name, branch, revision in self._reachable()
+            for key in revision.state
+        ]
+
+    def redactable(self) -> list[tuple[str, str, str, int]]:
+        """Return those of :meth:`documents` whose content no head has."""
+        current = self._current()
+        return [
+            (name, branch, key, number)
+            for name, branch, key, number in self.documents()
+            if self.spaces[name].revisions[number].state[key] not in current
+        ]
+
+    def redacted_revisions(self) -> list[tuple[str, str, int]]:
+        """Return namespace, branch and number of states with what was redacted."""
+        return [
+            (name, branch, revision.number)
+            for name, branch, revision in self._reachable()
+            if self._redacted_keys(revision.state)
+        ]
+
+    def content(self, namespace: str, branch: str, key: str, at: At) -> str:
+        """Return what a document was applied with, whether it was redacted or not.
+
+        Raises:
+            ModelError: It is not there.
+        """
+        found = self.find(namespace, branch, at)
+        if found is None or key not in found.state:
+            raise ModelError("key_not_found")
+        return found.state[key]
+
+    def mark(self, content: str, mark: str) -> None:
+        """Read ``mark`` in place of ``content`` from now on, as the driver told."""
+        self.marks[content] = mark
+
     # --- reading ---------------------------------------------------------------
 
     def state(self, namespace: str, branch: str, at: At) -> tuple[int, State]:
@@ -473,7 +639,10 @@ class Model:
             ModelError: It is not there.
         """
         found = self.find(namespace, branch, at)
-        return (0, {}) if found is None else (found.number, found.state)
+        if found is None:
+            return 0, {}
+        shown = {k: self.marks.get(v, v) for k, v in found.state.items()}
+        return found.number, shown
 
     def diff(self, namespace: str, branch: str, source: At, target: At) -> Changes:
         """Return the changes between two states.
@@ -481,9 +650,14 @@ class Model:
         Raises:
             ModelError: One is not there.
         """
-        _, before = self.state(namespace, branch, source)
-        _, after = self.state(namespace, branch, target)
-        return changes_between(before, after)
+        before = self.find(namespace, branch, source)
+        after = self.find(namespace, branch, target)
+        return self._shown_changes(
+            changes_between(
+                {} if before is None else before.state,
+                {} if after is None else after.state,
+            )
+        )
 
     def log(
         self,
@@ -511,8 +685,37 @@ class Model:
                 return Log(entries, more, None)
         return Log(entries, None, None)
 
+    def news(self, namespace: str, branch: str, after: int) -> list[News]:
+        """Return what a watcher who knows ``after`` may be told; one of these.
+
+        Nothing, ``[]``, if there is nothing to tell yet.
+        """
+        space = self.space(namespace)
+        pointer = space.branches.get(branch)
+        head = 0 if pointer is None else pointer.head
+        if after == head or after > len(space.revisions):
+            return []
+        if after > head:
+            return [News([], head, "history")]
+        history = self.history(space, head)
+        wanted = [revision for revision in history if revision.number > after]
+        known = after in {0, *(revision.number for revision in history)}
+        lost = News([], head, "collected")
+        if known and not any(
+            r.gone for r in history if r.number > after or r.number == after
+        ):
+            return [News([self._entry(space, revision) for revision in wanted[::-1]])]
+        if known:
+            return [lost]
+        other = News([], head, "history")
+        # Where the way there is broken it may not be seen whose history it is.
+        return [other, lost] if any(r.gone for r in history) else [other]
+
     def _entry(self, space: Space, revision: Revision) -> Entry:
         parent = space.revisions.get(revision.parent)
+        changes = changes_between(
+            {} if parent is None else parent.state, revision.state
+        )
         return Entry(
             revision.number,
             revision.parent,
@@ -520,8 +723,12 @@ class Model:
             revision.kind,
             revision.message,
             revision.author,
-            changes_between({} if parent is None else parent.state, revision.state),
+            self._shown_changes(changes),
         )
+
+
+def _bytes(names: tuple[str, ...]) -> list[bytes]:
+    return [name.encode() for name in names]
 
 
 def _present(path: list[Revision]) -> Revision:
