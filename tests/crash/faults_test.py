@@ -24,6 +24,7 @@ from st8.store.sqlite import SqliteStore
 from st8.testing import faultrig
 from st8.testing.armed import DISK, Action, Armed
 from st8.testing.batches import dump
+from st8.testing.child import call
 from st8.testing.clock import FakeClock
 from tests.docs.shell import ROOT
 from tests.engine.acts import apply
@@ -31,7 +32,10 @@ from tests.engine.acts import apply
 if TYPE_CHECKING:
     from tests.postgres.server import PostgresServer
 
-pytestmark = pytest.mark.crash
+pytestmark = [
+    pytest.mark.crash,
+    pytest.mark.timeout(1_200),  # a hundred daemons, on a machine that does much else
+]
 
 _MUTANTS = Path(__file__).parent / "mutants.py"
 _MIGRATING = [name for name in NAMES if name.startswith("migrate.")]
@@ -122,6 +126,26 @@ def test_nothing_goes_wrong_at_any_place_of_postgresql(
     assert [] == outcome.wrong, str(outcome)
     assert set(names) == outcome.hits.keys()
     assert len(names) == outcome.actions["KILL"] == outcome.actions["EIO"]
+
+
+def test_a_fault_after_a_write_does_not_undo_it(tmp_path: Path) -> None:
+    """What fails when a reply is made has an unknown outcome, unless it was a read."""
+    body = {"documents": [{"key": "k", "content": "v"}]}
+    with Armed(tmp_path) as armed:
+        daemon = armed.serve("--state-dir", str(tmp_path / "state"))
+        assert daemon.is_up(), daemon.log()
+        with closing(daemon.connect()) as connection:
+            armed.board.arm("reply.before", Action.EIO)
+            write = call(connection, "POST", "/v1/apply", body)
+            armed.board.arm("reply.before", Action.EIO)
+            read = call(connection, "GET", "/v1/state")
+            _, state = call(connection, "GET", "/v1/state")
+        daemon.kill()
+
+    assert [(503, "unknown"), (500, "none")] == [
+        (status, answer["outcome"]) for status, answer in (write, read)
+    ]
+    assert {"k": "v"} == state["objects"]
 
 
 @pytest.mark.parametrize(

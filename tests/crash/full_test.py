@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.postgres.server import PostgresServer
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(1_200)]
 
 _POINTS = 20
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from st8.core.ports import Store
     from st8.store.sql import Connection
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(1_200)]
 
 _IMAGES = 2_000
 

@@ -42,7 +42,11 @@ class Planted(NamedTuple):
 
 
 PLANTED: Final = (
-    Planted("NORMAL sync", "power", "tests/power/rig_test.py"),
+    Planted(
+        "NORMAL sync",
+        "power",
+        "tests/crash/power_test.py::test_the_rig_finds_a_planted_bug",
+    ),
     Planted(
         "acknowledge before commit",
         "crash",
@@ -59,7 +63,11 @@ PLANTED: Final = (
             ("tests/linear/rig_test.py::test_in_memory",),
         ),
     ),
-    Planted("batch in two commits", "faults", "tests/faults/failpoint_test.py"),
+    Planted(
+        "batch in two commits",
+        "faults",
+        "tests/crash/faults_test.py::test_the_rig_finds_a_planted_bug",
+    ),
     Planted(
         "watch registers after the state snapshot",
         "watch",
@@ -80,9 +88,21 @@ PLANTED: Final = (
             ("tests/http_abuse/bodies_test.py",),
         ),
     ),
-    Planted("hash skipped on read", "corrupt", "tests/corrupt/rig_test.py"),
-    Planted("revision row outside the chain", "corrupt", "tests/corrupt/rig_test.py"),
-    Planted("retry after fsync error", "faults", "tests/faults/failpoint_test.py"),
+    Planted(
+        "hash skipped on read",
+        "corrupt",
+        "tests/corrupt/rig_test.py::test_a_planted_bug_is_found",
+    ),
+    Planted(
+        "revision row outside the chain",
+        "corrupt",
+        "tests/corrupt/rig_test.py::test_a_planted_bug_is_found",
+    ),
+    Planted(
+        "retry after fsync error",
+        "faults",
+        "tests/crash/faults_test.py::test_the_rig_finds_a_planted_bug",
+    ),
     Planted(
         "`==` on tokens",
         "access",
@@ -103,7 +123,11 @@ PLANTED: Final = (
             ("tests/auth/authoriser_test.py", "tests/auth/policy_file_test.py"),
         ),
     ),
-    Planted("unbounded queue", "bounds", "tests/bounds/memory_test.py"),
+    Planted(
+        "unbounded queue",
+        "bounds",
+        "tests/bounds/memory_test.py::test_what_is_not_bounded_is_found",
+    ),
     Planted(
         "migration without transaction",
         "upgrade",

@@ -267,6 +267,7 @@ class GarbageCollection:
         """Give back the space that is free."""
         pieces = Pieces(*_GIVEN_BACK_AT_ONCE)
         while True:
+            failpoint("collect.before_shrink")
             size, held_s = self._store.shrink(pieces.size)
             if not size:
                 return

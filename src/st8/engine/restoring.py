@@ -355,7 +355,7 @@ class _Restore:
         """
         if self._redacted_here:
             digest = digest_of(data)
-            if digest in self._redacted_here - self._intake.redacted:
+            if digest in self._redacted_here and digest not in self._intake.redacted:
                 raise ContentRedacted(
                     f"the backup has the content {digest.hex()}, which was redacted in "
                     "this store and can't be stored again; restore it into another one"

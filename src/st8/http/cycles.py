@@ -107,14 +107,14 @@ class GuardedCycle(RequestResponseCycle):
                 "the app failed",
                 extra={"method": self.scope["method"], "path": self.scope["path"]},
             )
-            failure = _fault()
+            failure = self._fault()
         else:
             if not self.response_complete and not self.disconnected:
                 _log.error(
                     "the app returned without an answer",
                     extra={"method": self.scope["method"], "path": self.scope["path"]},
                 )
-                failure = _fault()
+                failure = self._fault()
         if failure is not None and not self.response_complete:
             self._fail(failure)
         self.on_response = _done
@@ -133,9 +133,23 @@ class GuardedCycle(RequestResponseCycle):
             self.release()
         return message
 
+    @property
+    def _may_be_done(self) -> bool:
+        """Whether the request may have changed something."""
+        return not self.more_body and self.scope["method"] not in _SAFE
+
+    def _fault(self) -> St8Error:
+        """Return what a client is told of a fault; the log has the rest."""
+        if not self._may_be_done:
+            return InternalError("st8d failed on this request; its log says more")
+        return OutcomeUnknown(
+            "st8d failed on this request, which may or may not have been done; its log "
+            "says more. Look at the state, or try again with the same idempotency key"
+        )
+
     def _cut_short(self) -> St8Error:
         """Return what a client is told whose request took longer than the daemon."""
-        if self.more_body or self.scope["method"] in _SAFE:
+        if not self._may_be_done:
             return ShuttingDown()
         return OutcomeUnknown(
             "the daemon is shutting down and did not wait for the end of this; it may "
@@ -271,11 +285,6 @@ class GuardedCycle(RequestResponseCycle):
                 access.answered(self.scope, self.status, self.sent_bytes, self._started)
         finally:
             self.on_response()
-
-
-def _fault() -> InternalError:
-    """Return what a client is told of a fault; the log has the rest."""
-    return InternalError("st8d failed on this request; its log says more")
 
 
 def _done() -> None:

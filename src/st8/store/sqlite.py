@@ -275,6 +275,7 @@ class SqliteStore(SqliteReads):
             begun = time.perf_counter()
             with self._writing() as writer:
                 size = sqlite_collect.vacuum(writer, limit)
+                failpoint("sqlite.shrunk")
             held_s = time.perf_counter() - begun
         self._move_log(truncate=not size)
         return Shrunk(size, held_s)
@@ -296,7 +297,9 @@ class SqliteStore(SqliteReads):
             try:
                 if not truncate and not sqlite_collect.log_has_grown(self._mover):
                     return
+                failpoint("sqlite.before_log_moved")
                 sqlite_collect.move_log(self._mover)
+                failpoint("sqlite.log_moved")
                 with self._write_lock:
                     sqlite_collect.move_log(self._mover, truncate=truncate)
             except apsw.FullError:

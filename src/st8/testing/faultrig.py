@@ -48,11 +48,23 @@ _OPENING: Final = frozenset(
     }
 )
 """Places that a daemon comes to once, as it starts."""
+_BEFORE_WRITES: Final = frozenset(
+    {
+        "sqlite.after_begin",
+        "sqlite.before_commit",
+        "disk.before_log_write",
+        "disk.before_file_write",
+    }
+)
+"""Places that SQLite's next write follows, so that half of it can be made."""
 _COLLECTING: Final = (
     "collect.",
     "sqlite.epoch",
     "sqlite.revisions_rem",
     "sqlite.objects_rem",
+    "sqlite.shrunk",
+    "sqlite.before_log_moved",
+    "sqlite.log_moved",
     "postgres.before_epoch",
     "postgres.epoch",
     "postgres.revisions",
@@ -355,6 +367,4 @@ class _Rig:
 
 def _lasting(name: str) -> list[Action]:
     """Return what may stop the writes of a daemon."""
-    if name.startswith(("sqlite.", "disk.")) and name not in _OPENING:
-        return [Action.EIO, Action.SHORT]
-    return [Action.EIO]
+    return [Action.EIO, Action.SHORT] if name in _BEFORE_WRITES else [Action.EIO]

@@ -149,6 +149,7 @@ class Heavy:
                     writer.write(request)
                     async with asyncio.timeout_at(until):
                         status = int((await reader.read(12))[9:12] or b"0")
+                        self.seen.note(kind, status)
                         if status == 200 and not taken:  # noqa: PLR2004
                             await asyncio.sleep(left)
                         await _take_slowly(reader)
@@ -156,7 +157,8 @@ class Heavy:
                     pass
                 finally:
                     writer.transport.abort()
-            self.seen.note(kind, status)
+            if not status:
+                self.seen.note(kind, status)
             if status not in {0, 200, 503}:
                 self.seen.wrong.append(f"a {kind} was answered {status}")
             await asyncio.sleep(0.05)

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from st8.core.ids import Digest
     from st8.core.node import Node
-    from st8.core.ports import Batch, CommitTimes, Raised, Swept
+    from st8.core.ports import Batch, CommitTimes, Raised, Shrunk, Swept
     from st8.core.revisions import Revision
     from st8.engine.requests import WriteRequest
     from st8.engine.writes import Written
@@ -109,6 +109,7 @@ _DELETES: Final = 0.2
 _ODD: Final = 0.03
 """The share of applies that are large, of those that are refused, and of dry runs."""
 _SWEPT_AT_ONCE: Final = 64
+_SHRUNK_AT_ONCE: Final = 4
 _KEPT: Final = 3
 _LARGE: Final = 30_000
 """Bytes of a content that needs pages of its own, as it does not compress."""
@@ -309,10 +310,18 @@ class _Watched:
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> Swept:
-        """Write before every sweep, of fewer objects."""
+        """Write before every sweep, of as many objects each time."""
+        del limit  # goes by how long the last one took
         self._work.burst()
         with self._work.transaction():
-            return self._store.sweep(marked, epoch, after, min(limit, _SWEPT_AT_ONCE))
+            return self._store.sweep(marked, epoch, after, _SWEPT_AT_ONCE)
+
+    def shrink(self, limit: int) -> Shrunk:
+        """Write before every time that space is given back."""
+        del limit  # see sweep()
+        self._work.burst()
+        with self._work.transaction():
+            return self._store.shrink(_SHRUNK_AT_ONCE)
 
 
 class _Work:
