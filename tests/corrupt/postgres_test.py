@@ -122,3 +122,39 @@ def test_objects_that_changed_places_are_named(filled: Filled) -> None:
     filled.connection.execute(change, [data, one])
 
     assert ("named", True, []) == verdict
+
+
+def test_an_index_that_lacks_a_row_is_named(postgres: PostgresServer) -> None:
+    """With the extension amcheck, indexes are compared with their tables."""
+    name = postgres.new_schema()
+    postgres.run(f"CREATE DATABASE {name}")
+    url = postgres.url("st8", name)
+    with closing(PostgresStore(url)) as store:
+        for _ in fill(store):
+            pass
+    with postgres.connect(name) as connection:
+        connection.autocommit = True
+        if not connection.execute(
+            "SELECT FROM pg_available_extensions WHERE name = 'amcheck'"
+        ).fetchall():
+            pytest.skip("this PostgreSQL comes without amcheck")
+        connection.execute("CREATE EXTENSION amcheck")
+        with closing(PostgresStore(url, read_only=True)) as store:
+            assert ([], "") == store.check_itself()
+        ready = (
+            "UPDATE pg_index SET indisready = %s "
+            "WHERE indexrelid = 'st8.answers_by_expiry'::regclass"
+        )
+        connection.execute(ready, [False])
+        connection.execute(
+            "INSERT INTO st8.answers SELECT namespace, key || 'x', request, revision, "
+            "noop, expires_ns, seal FROM st8.answers LIMIT 1"
+        )
+        connection.execute(ready, [True])
+        with closing(PostgresStore(url, read_only=True)) as store:
+            problems, skipped = store.check_itself()
+
+    assert "" == skipped
+    assert ["amcheck says of answers_by_expiry"] == [
+        problem.partition(":")[0] for problem in problems
+    ]

@@ -11,6 +11,7 @@ from st8.core.errors import Corrupt
 from st8.core.ports import DamagedRow
 from st8.engine import pages
 from st8.store.codec import unpack
+from st8.store.rows import asked_for
 from st8.store.sqlite import SqliteStore
 from st8.testing.batches import A, B, N, content_of, objects_of, write
 
@@ -111,3 +112,11 @@ def test_a_list_that_goes_back_comes_to_an_end(store: SqliteStore) -> None:
     with pytest.raises(Corrupt, match="does not ascend"):
         list(lists)
     assert [1, 2, 3] == list(pages.numbers(store, A))
+
+
+def test_a_row_of_another_name_is_damaged() -> None:
+    """Where a damaged index leads to a row of another name, that is no answer."""
+    assert ("main", 7) == asked_for(("main", 7), "main", A)
+    for row in (("dev", 7), (b"main", 7), (None, 7)):
+        with pytest.raises(DamagedRow):
+            asked_for(row, "main", A)

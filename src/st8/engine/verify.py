@@ -14,7 +14,8 @@ Nothing is written, and no cache is asked. Others may write and collect meanwhil
 a collection has removed is looked for among the revisions that are left before it is
 called missing.
 
-In memory are the digests of all objects that are needed: about 170 bytes for each.
+In memory are the digests of all objects that are needed: as measured, 100 bytes for a
+content and 170 for a node.
 """
 
 from __future__ import annotations

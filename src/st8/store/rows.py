@@ -25,6 +25,7 @@ __all__ = [
     "BRANCH",
     "CHECKPOINT",
     "answer_at",
+    "asked_for",
     "namespace_at",
     "redaction_of",
     "seal",
@@ -62,6 +63,19 @@ def unsealed(row: Sequence[Any], owner: str, *types: type) -> Sequence[Any]:
     if tuple(map(type, values)) != types or seal(owner, *values) != row[-1]:
         raise DamagedRow(owner, _texts(values[:1]))
     return values
+
+
+def asked_for(row: Sequence[Any], name: str, owner: str) -> Sequence[Any]:
+    """Return a row that was asked for by its name, which it begins with.
+
+    A damaged index can lead to another one, whole in itself.
+
+    Raises:
+        DamagedRow: It is of another name.
+    """
+    if row[0] != name:
+        raise DamagedRow(owner, _texts(row[:1]))
+    return row
 
 
 def namespace_at(row: Sequence[Any]) -> NamespaceInfo:

@@ -23,6 +23,7 @@ from st8.store.rows import (
     BRANCH,
     CHECKPOINT,
     answer_at,
+    asked_for,
     namespace_at,
     redaction_of,
     unsealed,
@@ -140,7 +141,11 @@ class SqliteReads:
             namespace,
             name,
         )
-        return None if row is None else Branch(*unsealed(row, namespace, *BRANCH))
+        return (
+            None
+            if row is None
+            else Branch(*unsealed(asked_for(row, name, namespace), namespace, *BRANCH))
+        )
 
     def branches(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -168,7 +173,9 @@ class SqliteReads:
         )
         if row is None:
             return None
-        return Checkpoint(*unsealed(row, namespace, *CHECKPOINT))
+        return Checkpoint(
+            *unsealed(asked_for(row, name, namespace), namespace, *CHECKPOINT)
+        )
 
     def checkpoints(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -228,7 +235,7 @@ class SqliteReads:
         )
         if row is None:
             return None
-        return answer_at((namespace, *row))[1]
+        return answer_at((namespace, *asked_for(row, key, namespace)))[1]
 
     def answers(
         self, after: tuple[str, str], limit: int

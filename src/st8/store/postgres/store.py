@@ -55,6 +55,7 @@ from st8.store.rows import (
     BRANCH,
     CHECKPOINT,
     answer_at,
+    asked_for,
     namespace_at,
     redaction_of,
     seal,
@@ -294,7 +295,11 @@ class PostgresStore:
     def branch(self, namespace: Namespace, name: BranchName) -> Branch | None:
         """See :class:`~st8.core.ports.Store`."""
         rows = self._rows(_BRANCH, namespace, name)
-        return Branch(*unsealed(rows[0], namespace, *BRANCH)) if rows else None
+        return (
+            Branch(*unsealed(asked_for(rows[0], name, namespace), namespace, *BRANCH))
+            if rows
+            else None
+        )
 
     def branches(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -308,7 +313,13 @@ class PostgresStore:
     ) -> Checkpoint | None:
         """See :class:`~st8.core.ports.Store`."""
         rows = self._rows(_CHECKPOINT, namespace, name)
-        return Checkpoint(*unsealed(rows[0], namespace, *CHECKPOINT)) if rows else None
+        return (
+            Checkpoint(
+                *unsealed(asked_for(rows[0], name, namespace), namespace, *CHECKPOINT)
+            )
+            if rows
+            else None
+        )
 
     def checkpoints(
         self, namespace: Namespace, prefix: str, after: str, limit: int
@@ -340,7 +351,11 @@ class PostgresStore:
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""
         rows = self._rows(_ANSWER, namespace, key)
-        return answer_at((namespace, *rows[0]))[1] if rows else None
+        return (
+            answer_at((namespace, *asked_for(rows[0], key, namespace)))[1]
+            if rows
+            else None
+        )
 
     def answers(
         self, after: tuple[str, str], limit: int
