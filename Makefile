@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench crash crash-postgres power faults linear fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -12,6 +12,9 @@ check: ## Lint, format, types, layers
 
 bench: ## Measure; see bench/RESULTS.md
 	@script/bench
+
+corrupt: ## Flip 65,536 bits of a store, lose pages, and look who notices
+	@script/corrupt
 
 crash: ## Kill the daemon 200 times and look at what it left
 	@script/crash

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _HERE: Final = Path(__file__).resolve().parent
 _WRITERS: Final = (1, 16)
-_TURN_S: Final = 3
 
 
 class Plan(NamedTuple):
@@ -44,22 +43,24 @@ class Plan(NamedTuple):
         documents: In the state.
         revisions: Of the history, each of which changes one of them.
         turns: How many turns of load are measured without a collection.
+        seconds: How long one is.
     """
 
     documents: int
     revisions: int
     turns: int
+    seconds: int
 
 
-QUICK: Final = Plan(10_000, 5_000, 2)
-USUAL: Final = Plan(100_000, 40_000, 4)
+QUICK: Final = Plan(10_000, 5_000, 2, 3)
+USUAL: Final = Plan(100_000, 40_000, 4, 3)
 
 
 class _Loads(NamedTuple):
-    """What writers and readers saw, over some turns of load."""
+    """What writers saw over some turns of load, and a reader: seconds of each read."""
 
     writes: list[wrk.Load]
-    reads: list[wrk.Load]
+    reads: list[float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,11 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with contextlib.closing(PostgresServer()) as server:
                 urls = [server.url(server.new_schema()) for _ in _WRITERS]
                 for url in urls:
-                    _make(url, plan)
+                    make(url, plan)
                 measure(plan, urls, report)
         else:
             first = folder / "1"
-            _make(first, plan)
+            make(first, plan)
             for number in _WRITERS[1:]:
                 shutil.copytree(first, folder / str(number))
             measure(plan, [folder / str(number) for number in _WRITERS], report)
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make(at: Path | str, plan: Plan) -> None:
+def make(at: Path | str, plan: Plan) -> None:
+    """Make a store with a history."""
     say(f"making {plan.documents:,} documents and {plan.revisions:,} revisions")
     site = Site(at, plan.documents)
     site.commit_many(plan.revisions)
@@ -108,9 +110,9 @@ def measure(plan: Plan, places: Sequence[Path | str], report: Report) -> None:
     rows: list[tuple[str, ...]] = []
     for writers, place in zip(_WRITERS, places, strict=True):
         with _served(place) as daemon:
-            alone = _load(daemon, writers, plan.turns, None)
+            alone = _load(daemon, writers, plan, None)
             size = disk_bytes(place) if isinstance(place, Path) else 0
-            beside, answer, took_s = _collected(daemon, writers)
+            beside, answer, took_s = _collected(daemon, writers, plan)
             left = disk_bytes(place) if isinstance(place, Path) else 0
         say(f"{writers} writers: {answer} in {took_s:.1f} s")
         label = f"{writers} writer{'s' if writers > 1 else ''}"
@@ -138,21 +140,22 @@ def measure(plan: Plan, places: Sequence[Path | str], report: Report) -> None:
 
 def _row(label: str, loads: _Loads) -> tuple[str, ...]:
     writes, reads = loads
+    middle = sorted(writes, key=lambda load: load.median_s)[len(writes) // 2]
+    reads = sorted(reads)
+    seconds = (
+        middle.median_s,
+        max(load.p99_s for load in writes),
+        max(load.longest_s for load in writes),
+        reads[len(reads) // 2],
+        reads[len(reads) * 99 // 100],
+        reads[-1],
+    )
     rate = sum(load.rate for load in writes) / len(writes)
-    return (label, f"{rate:,.0f}", *_times(writes), *_times(reads))
-
-
-def _times(loads: list[wrk.Load]) -> list[str]:
-    middle = sorted(loads, key=lambda load: load.median_s)[len(loads) // 2]
-    return [
-        show_s(middle.median_s),
-        show_s(max(load.p99_s for load in loads)),
-        show_s(max(load.longest_s for load in loads)),
-    ]
+    return (label, f"{rate:,.0f}", *map(show_s, seconds))
 
 
 def _collected(
-    daemon: ChildDaemon, writers: int
+    daemon: ChildDaemon, writers: int, plan: Plan
 ) -> tuple[_Loads, dict[str, int], float]:
     """Return what was seen during a collection, its answer and how long it took."""
     done = threading.Event()
@@ -168,35 +171,46 @@ def _collected(
 
     thread = threading.Thread(target=collect)
     thread.start()
-    loads = _load(daemon, writers, None, done)
+    loads = _load(daemon, writers, plan, done)
     thread.join()
     return loads, *found[0]
 
 
 def _load(
-    daemon: ChildDaemon, writers: int, turns: int | None, done: threading.Event | None
+    daemon: ChildDaemon, writers: int, plan: Plan, done: threading.Event | None
 ) -> _Loads:
-    """Load a daemon for some turns, or until it is done."""
+    """Load a daemon for the turns of the plan, or until it is done."""
+    turns = plan.turns if done is None else None
     loads = _Loads([], [])
-    while len(loads.writes) != turns and not (done is not None and done.is_set()):
-        reading = threading.Thread(target=lambda: loads.reads.append(_read(daemon)))
-        reading.start()
-        loads.writes.append(
-            wrk.run(
-                f"{daemon.url}/v1/apply",
-                writers,
-                _TURN_S,
-                script=_HERE / "apply.lua",
-                argument=str(len(loads.writes)),
+    over = threading.Event()
+    reading = threading.Thread(target=_read, args=(daemon, loads.reads, over))
+    reading.start()
+    try:
+        while len(loads.writes) != turns and not (done is not None and done.is_set()):
+            loads.writes.append(
+                wrk.run(
+                    f"{daemon.url}/v1/apply",
+                    writers,
+                    plan.seconds,
+                    script=_HERE / "apply.lua",
+                    argument=str(len(loads.writes)),
+                )
             )
-        )
+    finally:
+        over.set()
         reading.join()
-    assert not any(load.failed for load in (*loads.writes, *loads.reads)), loads
+    assert not any(load.failed for load in loads.writes), loads.writes
     return loads
 
 
-def _read(daemon: ChildDaemon) -> wrk.Load:
-    return wrk.run(f"{daemon.url}/v1/state?key={key(1)}", 1, _TURN_S)
+def _read(daemon: ChildDaemon, seconds: list[float], over: threading.Event) -> None:
+    """Read a document a hundred times a second, by its key, until it is over."""
+    with contextlib.closing(daemon.connect()) as connection:
+        while not over.wait(0.01):
+            begun_s = time.perf_counter()
+            connection.request("GET", f"/v1/state?key={key(len(seconds) % 100)}")
+            connection.getresponse().read()
+            seconds.append(time.perf_counter() - begun_s)
 
 
 @contextlib.contextmanager

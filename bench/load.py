@@ -59,6 +59,7 @@ class Plan(NamedTuple):
     rounds: int
 
 
+_QUIET = ("--log-level", "warning")
 QUICK = Plan((1, 64), 1, 3)
 USUAL = Plan((1, 16, 64), 3, 7)
 
@@ -84,7 +85,10 @@ def measure(plan: Plan, folder: Path, report: Report) -> None:
     """Measure everything and add it to ``report``."""
     with contextlib.ExitStack() as stack:
         logging = stack.enter_context(_Served(folder / "logging"))
-        quiet = stack.enter_context(_Served(folder / "quiet", "--log-level", "warning"))
+        quiet = stack.enter_context(_Served(folder / "quiet", *_QUIET))
+        limited = stack.enter_context(
+            _Served(folder / "limited", *_QUIET, "--rate-limit", "1000000")
+        )
         bare = stack.enter_context(_Bare(quiet, folder))
         engine = stack.enter_context(contextlib.closing(_Bench(folder / "engine")))
         ways: dict[str, Callable[[], float]] = {}
@@ -101,6 +105,9 @@ def measure(plan: Plan, folder: Path, report: Report) -> None:
                 ways[f"{what}, quiet/{clients}"] = partial(
                     quiet.read, clients, plan.seconds, fresh=fresh
                 )
+                ways[f"{what}, limited/{clients}"] = partial(
+                    limited.read, clients, plan.seconds, fresh=fresh
+                )
                 ways[f"{what}, bare/{clients}"] = partial(
                     bare.read, clients, plan.seconds, what
                 )
@@ -111,6 +118,7 @@ def measure(plan: Plan, folder: Path, report: Report) -> None:
         spent = {
             "st8d": logging.spent,
             "st8d, no access log": quiet.spent,
+            "st8d, no access log, a rate limit": limited.spent,
             "bare uvicorn": bare.spent,
         }
         _add_spent(plan.clients, spent, report)
@@ -130,9 +138,11 @@ def _add_tables(
         "engine": "apply, the engine without HTTP",
         "read": f"read {_DOCUMENTS} documents",
         "read, quiet": f"read {_DOCUMENTS} documents, no access log",
+        "read, limited": "… with a rate limit",
         "read, bare": "… the same bytes from bare uvicorn",
         "304": "304",
         "304, quiet": "304, no access log",
+        "304, limited": "… with a rate limit",
         "304, bare": "… from bare uvicorn",
     }
     report.add_table(
@@ -195,7 +205,7 @@ def _add_spent(
         )
         for kind in ("apply", "read", "304")
         for name, spent in servers.items()
-        if kind != "apply" or name != "bare uvicorn"
+        if kind != "apply" or name in {"st8d", "st8d, no access log"}
     ]
     columns = ("clients", *map(str, clients))
     report.add_table("Processor time of the server for a request", columns, rows)

@@ -174,7 +174,7 @@ def test_certificate_ends(policies: Policies) -> None:
             "- {name: a, token: b}",
             (
                 "line 2: an entry of certificates has no field 'token'; known are "
-                "name, expires, speaks_for_others, allow, subject, common_name, dns, "
+                "name, expires, speaks_for_others, allow, rate_limit, subject, common_name, dns, "
                 "uri"
             ),
         ),

@@ -13,6 +13,7 @@ from st8.auth.policy_file import load_policy_authoriser, read_policy
 from st8.auth.yaml_fields import FILE_BYTES_MAX
 from st8.core.errors import InvalidInput
 from st8.core.ids import BranchName, Namespace
+from st8.core.rates import Rate
 from tests.auth.policies import may, refused, shown
 
 if TYPE_CHECKING:
@@ -84,6 +85,20 @@ def test_token_may_be_given_by_its_digest(policies: Policies) -> None:
     assert "two" == shown(authoriser, "old").name
     assert "two" == shown(authoriser, "new").name
     assert "the token is not known" == refused(authoriser, old)
+
+
+def test_rate_limits(policies: Policies) -> None:
+    """An entry may have a rate limit of its own, also none at all; else it is as all."""
+    authoriser = policies.load("""
+        tokens:
+          - {name: one, token: one, rate_limit: 100}
+          - {name: two, token: two, rate_limit: "0.5:20"}
+          - {name: three, token: three, rate_limit: 0}
+          - {name: four, token: four}
+        """)
+    found = [shown(authoriser, name).rate for name in ("one", "two", "three", "four")]
+
+    assert [Rate(100.0, 100), Rate(0.5, 20), Rate(0.0, 1), None] == found
 
 
 def test_rules_add_up(policies: Policies) -> None:
@@ -333,6 +348,13 @@ REFUSED = {
             "2026-01-31T12:00:00Z, or a date"
         ),
     ),
+    "no rate": (
+        "tokens:\n  - name: a\n    token: b\n    rate_limit: fast",
+        (
+            "line 4: 'fast' is no rate; write 100 for a hundred requests a second, "
+            "100:500 for so many and five hundred at once, or 0 for no limit"
+        ),
+    ),
     "no such day": (
         "tokens:\n  - name: a\n    token: b\n    expires: 2027-02-30",
         (
@@ -354,7 +376,7 @@ REFUSED = {
         "tokens:\n  - &a {name: a, token: b}\n  - <<: *a\n    name: c",
         (
             "line 3: an entry of tokens has no field '<<'; known are name, expires, "
-            "speaks_for_others, allow, token, token_sha256"
+            "speaks_for_others, allow, rate_limit, token, token_sha256"
         ),
     ),
     "protection without writers": (

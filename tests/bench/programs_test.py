@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench import cli, load, replay, scale, workers, wrk
+from bench import backup, cli, collect, load, replay, scale, workers, wrk
 from bench import postgres as on_postgres
 from bench.measure import Report
 
@@ -44,6 +44,16 @@ def test_replay_compares_states_with_the_source(
 
     assert 0 == code
     assert "Replay of 5 commits" in capsys.readouterr().out
+
+
+def test_a_history_is_backed_up_and_restored(
+    history: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A history is the same in every store that it is restored into."""
+    code = backup.main([str(history), "--documents", "0"])
+
+    assert 0 == code
+    assert "| revisions | 5 |" in capsys.readouterr().out
 
 
 def test_replay_has_postgres_beside_sqlite(
@@ -110,7 +120,7 @@ def test_load_measures_every_server(tmp_path: Path) -> None:
     load.measure(load.Plan((2,), 1, 1), tmp_path, report)
 
     rates = report.parts[0].splitlines()[4:]
-    assert 9 == len(rates)
+    assert 11 == len(rates)
     assert all(int(row.split("|")[2].replace(",", "")) > 0 for row in rates)
 
 
@@ -124,6 +134,22 @@ def test_workers_are_measured(tmp_path: Path) -> None:
 
     rates, costs = (part.splitlines()[4:] for part in report.parts)
     assert (4, 3) == (len(rates), len(costs))
+    assert all(float(bar.actual) > 0 for bar in report.bars)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not wrk.present(), reason="wrk makes the load")
+def test_a_collection_is_measured(tmp_path: Path) -> None:
+    """One writer and sixteen are measured alone and beside a collection."""
+    report = Report("Collection")
+    places = [tmp_path / "1", tmp_path / "16"]
+    plan = collect.Plan(100, 200, 1, 1)
+    for place in places:
+        collect.make(place, plan)
+
+    collect.measure(plan, places, report)
+
+    assert 4 == len(report.parts[-1].splitlines()[4:])
     assert all(float(bar.actual) > 0 for bar in report.bars)
 
 

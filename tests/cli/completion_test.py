@@ -102,6 +102,9 @@ def test_offered(filled: St8ctl, words: list[str], expected: list[str]) -> None:
     [
         (["apply", ""], "files"),
         (["apply", "-f", "x"], "files"),
+        (["backup", ""], "files"),
+        (["backup", "--base", ""], "files"),
+        (["restore-backup", "a", ""], "files"),
         (["--ca-file", ""], "files"),
         (["--key", ""], "files"),
         (["--state-dir", ""], "dirs"),

@@ -18,6 +18,7 @@ from st8.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    RateLimited,
     St8Error,
     TimedOut,
     Unavailable,
@@ -379,6 +380,30 @@ def test_busy_daemon() -> None:
             client.create_branch("b")
 
     assert 3 + 3 + 1 == len(server.requests)
+
+
+def test_rate_limited() -> None:
+    """Who has sent too many waits as long as is asked, and tries again, writes too.
+
+    Nothing was begun, so even what could not be sent twice is sent again.
+    """
+    limited = answer(
+        {"detail": "later", "code": "rate_limited", "status": 429, "retry_after": 1},
+        status=429,
+        headers={"content-type": "application/problem+json", "retry-after": "1"},
+    )
+    with scripted(always(limited)) as server, Client(server.url) as client:
+        with pytest.raises(RateLimited) as caught:
+            client.get("k")
+        with pytest.raises(RateLimited):
+            client.create_branch("b")
+
+    assert 3 + 3 == len(server.requests)
+    assert (1, True, "none") == (
+        caught.value.retry_after,
+        caught.value.retryable,
+        caught.value.outcome,
+    )
 
 
 def test_busy_daemon_that_asks_to_wait_long() -> None:

@@ -52,7 +52,7 @@ def test_every_class_says_what_it_is(cls: type[St8Error]) -> None:
     assert 1 <= cls.exit_code <= 8
     assert cls.outcome in {"none", "unknown"}
     assert (cls.exit_code == 8) == (cls.outcome == "unknown")
-    assert not cls.retryable or cls.http_status in {408, 503, 507}
+    assert not cls.retryable or cls.http_status in {408, 429, 503, 507}
 
 
 @pytest.mark.parametrize("cls", EVERY)

@@ -21,6 +21,7 @@ from st8.config import (
     UsageError,
     load,
 )
+from st8.core.rates import Rate
 
 EVERY = {
     "listen": "[::1]:1",
@@ -38,6 +39,7 @@ EVERY = {
     "write-timeout": "1m30s",
     "idle-timeout": "0",
     "shutdown-timeout": "0",
+    "rate-limit": "100:500",
     "gc-interval": "1d",
     "retention": "audit/*:keep=5,younger-than=2w",
     "log-format": "json",
@@ -71,6 +73,7 @@ def test_every_setting(tmp_path: Path) -> None:
         write_timeout_s=90.0,
         idle_timeout_s=inf,
         shutdown_timeout_s=0.0,
+        rate_limit=Rate(100.0, 500),
         retention=(RetentionRule("audit/*", 5, 14 * 86_400.0),),
         gc_interval_s=86_400.0,
         log_format="json",

@@ -109,7 +109,7 @@ def test_nothing_is_accepted_while_it_stops(state: Path) -> None:
         idle = socket.create_connection(("127.0.0.1", daemon.port), 10)
         busy = socket.create_connection(("127.0.0.1", daemon.port), 10)
         with idle, busy:
-            begin(busy, b"/v1/gc", 2)
+            begin(busy, b"/v1/diff", 2)
             daemon.signal()
 
             assert b"" == idle.recv(1)
@@ -117,6 +117,24 @@ def test_nothing_is_accepted_while_it_stops(state: Path) -> None:
                 socket.create_connection(("127.0.0.1", daemon.port), 10)
             busy.sendall(b"{}")
             assert busy.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert 0 == daemon.wait()
+
+
+def test_a_collection_does_not_hold_it_up(state: Path) -> None:
+    """A collection that is asked for while it stops is not begun, and says so."""
+    with (
+        Daemon(state) as daemon,
+        socket.create_connection(("127.0.0.1", daemon.port), 10) as wire,
+    ):
+        begin(wire, b"/v1/gc", 2)
+        daemon.signal()
+        while not any("stops" in line for line in daemon.lines):
+            time.sleep(0.01)
+        wire.sendall(b"{}")
+        answer = wire.recv(65536)
+
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting_down" in answer
         assert 0 == daemon.wait()
 
 

@@ -271,7 +271,7 @@ def test_a_pipe_that_nobody_reads(directory: Path) -> None:
         (["--expect-head", "0:" + "00" * 32], "is not a head"),
         (["--expect-head", "1:" + "0g" * 32], "is not a head"),
         (["--namespace", ""], "--namespace: must not be empty"),
-        (["--expect-heads", "/none"], "--expect-heads: /none can't be read: No such"),
+        (["--expect-heads", "/none"], "--expect-heads: /none: No such"),
         (["--state-dir=a", "--store=memory:"], "are both given; leave one out"),
         (["now"], "takes flags only, and 'now' is none"),
     ],

@@ -44,7 +44,9 @@ from st8.engine.requests import (
 from st8.store.codec import unpack
 from st8.store.sqlite import SqliteStore
 from tests.docs import reader
+from tests.docs.backup_reader import Backup, BrokenBackupError
 from tests.docs.reader import StoreReader
+from tests.engine.backups import base_of, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -538,6 +540,69 @@ def test_a_changed_row_does_not_match_its_seal(tmp_path: Path) -> None:
             pytest.raises(reader.BrokenStoreError, match="seal"),
         ):
             read(store)
+
+
+# --- backups ------------------------------------------------------------------------
+
+
+def test_every_document_of_a_backup_is_read(filled: Filled) -> None:
+    """The reader of backups finds in one every document of every revision, and all refs."""
+    engine = filled.engine
+    backup = Backup(b"".join(engine.backup()))
+
+    assert filled.states == {
+        at: backup.documents(*at) for at in sorted(backup.revisions)
+    }
+    for name, space in backup.spaces.items():
+        namespace = Namespace(name)
+        assert engine.last_revision(namespace) == space.last == space.newest[0]
+        assert backup.revisions[name, space.last].digest == space.newest[1]
+        assert {
+            branch.name: tuple(branch[1:])
+            for branch in engine.branches(namespace, limit=1000).items
+        } == {at[1]: ref for at, ref in backup.branches.items() if at[0] == name}
+        assert {
+            checkpoint.name: tuple(checkpoint[1:])
+            for checkpoint in engine.checkpoints(namespace, limit=1000).items
+        } == {at[1]: ref for at, ref in backup.checkpoints.items() if at[0] == name}
+
+
+def test_what_stands_on_a_backup_is_read(tmp_path: Path) -> None:
+    """An increment is read on its base, with what was collected and redacted since."""
+    scope = SCOPES[0]
+    with closing(_engine(tmp_path)) as engine:
+        for n in range(4):
+            engine.apply(Apply(scope, (Document(Key("k"), f"v{n}"),)))
+        full = b"".join(engine.backup())
+        engine.apply(Apply(scope, (Document(Key("l"), "1"),)))
+        engine.redact(Redact(scope, Key("k"), Selector(revision=2)))
+        engine.collect(keep=2)
+        increment = b"".join(engine.backup(base=base_of(full)))
+    backup = Backup(full, increment)
+
+    assert {"k": None} == backup.documents(scope.namespace, 2)
+    assert {"k": b"v3", "l": b"1"} == backup.documents(scope.namespace, 5)
+    with pytest.raises(BrokenBackupError, match="base"):
+        Backup(increment)
+
+
+def test_backup_of_the_page(tmp_path: Path) -> None:
+    """A backup of the example of the page has the records that stand there."""
+    with closing(_engine(tmp_path)) as engine:
+        engine.apply(
+            Apply(
+                SCOPES[0],
+                (Document(Key("app/2.json"), "two\n"),),
+                message=Message("first limits"),
+                author=Author("ops"),
+            )
+        )
+        records = records_of(b"".join(engine.backup()))
+
+    assert [value for _, value in _named("Records")] == [
+        (bytes((kind,)) + reader.varint(len(rest)) + rest).hex()
+        for kind, rest in records
+    ]
 
 
 def test_skips_of_the_page() -> None:

@@ -24,6 +24,7 @@ from st8.cli.command import Group
 from st8.cli.flags import GLOBAL_OPTIONS, VARIABLES
 from st8.clock import SystemClock
 from st8.config.migration import FLAGS
+from st8.config.verification import VERIFY_FLAGS
 from st8.core import errors, limits
 from st8.daemon import serve_engine
 from st8.engine import Engine
@@ -86,6 +87,7 @@ PARTS: dict[str, type[msgspec.Struct]] = {
     "Checkpoint": shapes.CheckpointInfo,
     "Namespace": shapes.NamespaceInfo,
     "Place": shapes.Place,
+    "Head": wire.HeadBody,
 }
 
 
@@ -129,7 +131,10 @@ def test_route_names_its_errors(operation: Operation) -> None:
     writes = reads | set(_CODE.findall(_sentence(problem, "Every write ")))
     _, _, listed = ROUTES[_title(operation)].partition("Errors: ")
     said = set(_CODE.findall(listed))
-    if operation.path.startswith("/v1/") and operation.name != "version":
+    if operation.path.startswith("/v1/") and operation.name not in {
+        "version",
+        "verify",
+    }:
         said |= reads if operation.verb == "read" else writes
 
     assert {error.code for error in operation.errors} == said
@@ -336,6 +341,18 @@ def test_page_has_every_flag_of_the_daemon() -> None:
         default = f"`{setting.default}`" if setting.default else ""
         row = f"| `--{setting.name}` {setting.metavar} | {default} | "
         assert row.replace("|  |", "| |") + f"`{setting.variable}` | " in text
+
+
+def test_page_has_every_flag_of_verify() -> None:
+    """The flags of st8d verify are listed, each with its default and its help."""
+    page = _sections(CONFIGURATION.read_text(encoding="utf-8"), "###")
+    rows = [
+        f"| `--{name}`{' ' * bool(s.metavar)}{s.metavar} | "
+        f"{f'`{s.default}` ' if s.default else ''}| {s.help} |"
+        for name, s in VERIFY_FLAGS.items()
+    ]
+
+    assert rows == re.findall(r"^\| `--.+$", page["Verify a store"], re.MULTILINE)
 
 
 def test_page_has_every_flag_of_migrate() -> None:

@@ -520,6 +520,9 @@ def test_a_restore_that_died_anywhere_is_followed_by_another(
     make_history(engine, range(40))
     apply(engine, _MANY, at=scope("many"))
     data = backup(engine)
+    with closing(Engine(MemoryStore(), _clock())) as elsewhere:
+        apply(elsewhere, {"other": "history"}, at=scope("many"))
+        another = backup(elsewhere)
     commits = _commits(data)
     for last in range(commits):
         directory = tmp_path / str(last)
@@ -544,27 +547,30 @@ def test_a_restore_that_died_anywhere_is_followed_by_another(
                 assert (0, 0) == swept[:2]
                 apply(there, {"mine": "1"}, at=scope("many"))
             else:
-                there.restore_backup(reader(data))
+                there.restore_backup(reader(another))
                 there.collect()
-                assert _MANY == contents(there, scope("many"))
+                assert {"other": "history"} == contents(there, scope("many"))
+                assert [1] == log_numbers(there, scope("many"))
 
 
+@pytest.mark.parametrize("error", [OutcomeUnknown("perhaps"), MemoryError()])
 def test_an_end_that_is_not_known_is_left_as_it_is(
-    engine: Engine, other: Engine, target: FaultyStore
+    engine: Engine,
+    store: FaultyStore,
+    other: Engine,
+    target: FaultyStore,
+    error: BaseException,
 ) -> None:
-    """Where the last commit may be there, nothing of it is taken away."""
+    """Where the last commit may be there, or is, nothing of it is taken away."""
     make_history(engine, range(60))
     data = backup(engine)
     for _ in range(_commits(data) - 1):
         target.after("commit", lambda: None)
-    target.fail_late("commit", OutcomeUnknown("perhaps"))
-    with pytest.raises(OutcomeUnknown):
+    target.fail_late("commit", error)
+    with pytest.raises(type(error)):
         other.restore_backup(reader(data))
 
-    with closing(Engine(MemoryStore(), _clock())) as whole:
-        whole.restore_backup(reader(data))
-        assert [*whole.namespaces().items] == [*other.namespaces().items]
-    assert everything(target, other)["states"]
+    assert everything(target, other) == everything(store, engine)
 
 
 def _when_read(data: bytes, at: int, act: Callable[[], object]) -> Callable[[], bytes]:
@@ -603,6 +609,50 @@ def test_a_restore_is_overtaken(
             other.restore_backup(reader(data))
         rival.collect()
         assert _MANY == contents(other) == contents(rival)
+
+
+def test_a_restore_that_ends_while_it_is_cleared_away_is_overtaken(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """What a collection clears away can't appear meanwhile, and so is not lost later."""
+    applied(engine, "1", "2")
+    data = backup(engine)
+    gate, waiting = threading.Event(), threading.Event()
+    ended: list[BaseException | None] = []
+    pieces = iter([data[:-1], data[-1:], b""])
+
+    def read() -> bytes:
+        piece = next(pieces)
+        if piece == data[-1:]:
+            waiting.set()
+            assert gate.wait(60)
+        return piece
+
+    def restore() -> None:
+        try:
+            other.restore_backup(read)
+        except Overtaken as error:
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    restoring = threading.Thread(target=restore)
+    restoring.start()
+    assert waiting.wait(60)
+
+    def let_it_end() -> None:
+        gate.set()
+        restoring.join()
+
+    rival_store = FaultyStore(target)
+    rival_store.exclusive = target.exclusive = False
+    # It has seen that the namespace is not there, and is about to empty it.
+    rival_store.before("numbers", let_it_end)
+    with closing(Engine(rival_store, _clock())) as rival:
+        rival.collect()
+
+        assert [Overtaken] == list(map(type, ended))
+        assert [] == leftovers(target, _SPACES)
 
 
 def test_a_collection_here_waits(engine: Engine, other: Engine) -> None:

@@ -304,6 +304,26 @@ def test_a_collection_stops_when_the_engine_does(
     engine.close()
 
 
+def test_marking_does_not_run_after_those_who_write(store: FaultyStore) -> None:
+    """What is made while it marks is not marked, so it ends however much that is."""
+    engine = Engine(store, FakeClock(), cache_bytes=0)
+    applied(engine, "1", "2", "3")
+    made: list[int] = []
+
+    def write() -> None:
+        made.append(apply(engine, {"k": f"{len(made)}", "other": "x"}).number)
+
+    # Each look at numbers finds that others were made.
+    store.before("numbers", *[write] * 100)
+    engine.collect(keep=2)
+
+    assert len(made) < 10
+    cold = Engine(store, FakeClock(), cache_bytes=0)
+    assert 2 + len(made) == len(read_everything(cold))
+    cold._committer.close()
+    engine.close()
+
+
 # --- room ----------------------------------------------------------------------------------
 
 

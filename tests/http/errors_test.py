@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,10 @@ from st8.auth.access import ALLOW_ALL, Access, Principal, Protection
 from st8.auth.globs import Glob
 from st8.core import errors
 from st8.core.errors import CLASSES, St8Error
+from st8.core.ids import Namespace
 from st8.core.ports import Stale
+from st8.core.rates import Rate
+from st8.engine import unfinished
 from st8.engine.engine import Engine
 from st8.http.app import create_app
 from st8.http.audit import AuditLog
@@ -137,10 +141,50 @@ def broken(fixture: Fixture) -> Answer:
     return fixture.api.get("/v1/checkpoints")
 
 
+OTHER_BASE = {
+    "digest": "00" * 32,
+    "namespaces": [{"namespace": "default", "revision": 1, "digest": "11" * 32}],
+}
+"""A backup that was made elsewhere, as the base of another one."""
+
+
+def restored_over(fixture: Fixture) -> Answer:
+    """Restore what is there."""
+    return fixture.api.post("/v1/restore-backup", fixture.api.post("/v1/backup").body)
+
+
+def _elsewhere() -> bytes:
+    """Return a backup of a namespace that is not there."""
+    with closing(Api()) as other:
+        other.apply({"a": "1"}, scope={"namespace": "restored"})
+        return other.post("/v1/backup").body
+
+
+def kept_free(fixture: Fixture) -> Answer:
+    """Write to what a restore keeps free."""
+    name = Namespace("restored")
+    unfinished.mark(fixture.store, [name], fixture.store.namespace(name).epoch)
+    return fixture.api.post("/v1/apply", {**ONE, "scope": {"namespace": name}})
+
+
+def overtaken(fixture: Fixture) -> Answer:
+    """Restore while others collect."""
+    fixture.store.before("commit", lambda: None)
+    fixture.store.fail("commit", Stale())
+    return fixture.api.post("/v1/restore-backup", _elsewhere())
+
+
 def mismatch(fixture: Fixture) -> Answer:
     """Use an idempotency key for two things."""
     fixture.api.post("/v1/apply", ONE, idempotency_key="k")
     return fixture.api.post("/v1/apply", TWO, idempotency_key="k")
+
+
+def limited(fixture: Fixture) -> Answer:
+    """Ask once more than is allowed."""
+    fixture.api.app.service.rates.rate = Rate(1 / 60, 1)
+    assert 200 == fixture.api.get("/v1/version").status
+    return fixture.api.get("/v1/version")
 
 
 def stopped(fixture: Fixture) -> Answer:
@@ -242,8 +286,14 @@ PRODUCED: dict[str, tuple[int, Callable[[Fixture], Answer]]] = {
     "content_in_use": (409, post("redact", {"key": "a", "revision": 2})),
     "content_redacted": (409, redacted),
     "key_not_found": (404, post("redact", {"key": "b", "revision": 1})),
+    "bad_backup": (422, post("restore-backup", b"no backup")),
+    "namespace_exists": (409, restored_over),
+    "being_restored": (409, kept_free),
+    "other_history": (409, post("backup", {"base": OTHER_BASE})),
+    "overtaken": (409, overtaken),
     "idempotency_mismatch": (409, mismatch),
     "overloaded": (503, failing(errors.Overloaded("too much waits"))),
+    "rate_limited": (429, limited),
     "shutting_down": (503, stopped),
     "outcome_unknown": (503, failing(errors.OutcomeUnknown("it may be written"))),
     "storage_full": (507, failing(errors.StorageFull("no space left"))),

@@ -309,6 +309,12 @@ def redact(n: str, b: str) -> Row:
     return Row("POST", "/v1/redact", body, needs, (403, 404))
 
 
+def verify(n: str, b: str) -> Row:
+    """Verify the store, which has all namespaces."""
+    del n, b
+    return Row("POST", "/v1/verify", {}, (Need(ADMIN, "*", "*"),))
+
+
 def version(n: str, b: str) -> Row:
     """Ask for versions."""
     del n, b
@@ -345,6 +351,7 @@ ROWS: dict[str, tuple[Callable[[str, str], Row], ...]] = {
     "backup": (backup, backup_all),
     "restore_backup": (restore_backup,),
     "redact": (redact,),
+    "verify": (verify,),
     "version": (version,),
     "metrics": (metrics,),
     "health": (open_to_all("/healthz"),),

@@ -79,6 +79,35 @@ def test_bodies_that_are_too_many() -> None:
             wait_until_held(server, 0)
 
 
+def test_who_takes_nothing_is_cut_when_there_is_no_room() -> None:
+    """Beyond the room for what clients leave, those who take nothing are cut off.
+
+    Who takes what it is sent, and who is idle, is not.
+    """
+    settings = dataclasses.replace(CALM, write_timeout_s=60, unsent_bytes_max=200_000)
+    big = b"GET /big HTTP/1.1\r\n" + HOST + b"\r\n"
+    with served(Echo(), settings) as server, contextlib.ExitStack() as stack:
+        idle = stack.enter_context(server.wire())
+        idle.send(GET)
+        assert idle.answer() is not None
+        stuck = [stack.enter_context(server.wire(receive_bytes=4096)) for _ in range(5)]
+        for wire in stuck:
+            wire.send(big)
+        deadline = time.monotonic() + 60
+        while server.server.connections > 1 + 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        taker = stack.enter_context(server.wire())
+        taker.send(big)
+        answer = taker.answer()
+        idle.send(GET)
+
+        assert answer is not None
+        assert 64 * 1024 * 1024 == len(answer.body)
+        assert idle.answer() is not None
+        assert server.server.shared.refused["unsent_bytes"] >= 3
+
+
 def wait_until_held(server: Served, count: int) -> None:
     """Return once the server holds ``count`` bytes of bodies."""
     deadline = time.monotonic() + 60

@@ -11,6 +11,7 @@ import pytest
 
 from st8.core.errors import Conflict, HeadMoved, Unavailable
 from st8.core.ids import Namespace
+from st8.engine import collect
 from st8.engine.engine import Engine
 from st8.store.postgres import PostgresStore
 from st8.testing.batches import N
@@ -142,8 +143,16 @@ def test_of_two_that_make_a_branch_one_does(engines: list[Engine]) -> None:
         assert ["made", "there already"] == sorted(ends)
 
 
-def test_both_collect_while_both_write(engines: list[Engine]) -> None:
-    """Collections of two daemons among the writes of both take nothing that is kept."""
+@pytest.mark.parametrize("size", [1, 1_000])
+def test_both_collect_while_both_write(
+    engines: list[Engine], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Collections of two daemons among the writes of both take nothing that is kept.
+
+    In the smallest pieces, and in large ones.
+    """
+    for name in ("_REMOVED_AT_ONCE", "_SWEPT_AT_ONCE"):
+        monkeypatch.setattr(collect, name, (size, size))
     for number in range(20):
         apply(engines[0], {"k": f"{number}", f"d{number % 3}": f"{number}"})
     checkpoint(engines[1], "old", selector(3))
@@ -154,7 +163,7 @@ def test_both_collect_while_both_write(engines: list[Engine]) -> None:
             # The same contents again and again: what is swept is needed anew.
             apply(engine, {name: f"{number % 3}", "k": f"{number % 2}"})
 
-    def collect(engine: Engine) -> None:
+    def clean(engine: Engine) -> None:
         for _ in range(8):
             with suppress(Unavailable):  # the other one is at it
                 engine.collect(keep=2)
@@ -165,7 +174,7 @@ def test_both_collect_while_both_write(engines: list[Engine]) -> None:
                 partial(write, engine, name)
                 for engine, name in zip(engines, "ab", strict=True)
             ),
-            *(partial(collect, engine) for engine in engines),
+            *(partial(clean, engine) for engine in engines),
         ]
     )
 

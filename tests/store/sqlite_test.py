@@ -27,7 +27,7 @@ from st8.core.errors import (
     StorageFull,
 )
 from st8.core.ids import digest_of, digest_prefix
-from st8.store import schema, sqlite, sqlite_batch
+from st8.store import schema, sqlite, sqlite_batch, sqlite_reads
 from st8.store.sqlite import FILE_NAME, SqliteStore
 from st8.testing.batches import (
     KEY,
@@ -361,7 +361,7 @@ def test_digests_that_begin_alike_are_told_apart(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Objects that share the part of the digest they are found by never mix."""
-    for module in (sqlite, sqlite_batch):
+    for module in (sqlite_reads, sqlite_batch):
         monkeypatch.setattr(module, "digest_prefix", lambda digest: digest[0] & 3)
     contents = [b"%d" % n for n in range(40)]
     put(store, *contents[:20])

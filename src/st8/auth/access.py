@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from st8.core.ids import BranchName, Namespace
+    from st8.core.rates import Rate
 
 __all__ = [
     "ALLOW_ALL",
@@ -159,6 +160,7 @@ class Principal(NamedTuple):
         protections: What is asked of writers, of everybody alike.
         speaks_for_others: They may name another author than themselves.
         method: How they showed who they are.
+        rate: How many requests they may send; None: as everybody.
     """
 
     name: str
@@ -166,6 +168,7 @@ class Principal(NamedTuple):
     protections: tuple[Protection, ...] = ()
     speaks_for_others: bool = False
     method: Method = "none"
+    rate: Rate | None = None
 
 
 class Authoriser(Protocol):

@@ -16,7 +16,13 @@ from st8.auth.access import Access, Principal, Protection
 from st8.auth.certificates import KINDS, CertificateEntry, Kind
 from st8.auth.policy import Policy, PolicyAuthoriser
 from st8.auth.provider_fields import read_providers
-from st8.auth.rule_fields import read_globs, read_name, read_rules, read_time
+from st8.auth.rule_fields import (
+    read_globs,
+    read_name,
+    read_rate,
+    read_rules,
+    read_time,
+)
 from st8.auth.simple import ADMIN
 from st8.auth.subjects import normal_subject
 from st8.auth.tokens import TokenEntry
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["load_policy_authoriser", "read_policy"]
 
 _FILE: Final = ("tokens", "certificates", "jwt", "protected")
-_ENTRY: Final = ("name", "expires", "speaks_for_others", "allow")
+_ENTRY: Final = ("name", "expires", "speaks_for_others", "allow", "rate_limit")
 _TOKEN: Final = (*_ENTRY, "token", "token_sha256")
 _PROTECTED: Final = (
     "namespaces",
@@ -188,6 +194,7 @@ class _Reader:
             protections,
             "speaks_for_others" in fields and fields["speaks_for_others"].flag(),
             method,
+            read_rate(fields.get("rate_limit")),
         )
 
     def _check_writers(self, item: Field, providers: tuple[Provider, ...]) -> None:

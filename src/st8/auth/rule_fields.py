@@ -11,6 +11,7 @@ from st8.auth.yaml_fields import nearest
 from st8.core.durations import parse_duration
 from st8.core.errors import InvalidInput
 from st8.core.ids import Author, Key
+from st8.core.rates import Rate, parse_rate
 from st8.core.revisions import parse_time
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "read_duration",
     "read_globs",
     "read_name",
+    "read_rate",
     "read_rules",
     "read_time",
 ]
@@ -120,6 +122,20 @@ def read_globs(field: Field | None) -> tuple[Glob, ...]:
         except ValueError as error:
             raise item.wrong(str(error)) from None
     return tuple(globs)
+
+
+def read_rate(field: Field | None) -> Rate | None:
+    """Return how many requests may be sent; absent, None.
+
+    Raises:
+        InvalidInput: It is no rate.
+    """
+    if field is None:
+        return None
+    try:
+        return parse_rate(field.text())
+    except ValueError as error:
+        raise field.wrong(str(error)) from None
 
 
 def _read_verbs(field: Field | None) -> frozenset[Verb]:

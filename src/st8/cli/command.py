@@ -52,6 +52,8 @@ FLAGS_WITHOUT_VALUE: Final = frozenset(
         "--check",
         "--all",
         "--skip-unfit",
+        "--full",
+        "--heads",
     }
 )
 """Every flag of every command that takes no value: a word behind any other flag is

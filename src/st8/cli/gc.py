@@ -119,12 +119,10 @@ def _of_namespace(share: CollectedNamespace) -> list[str]:
 
 def _size(size: int) -> str:
     """Return bytes in the largest unit that leaves one or more."""
-    amount, unit = float(size), _UNITS[0]
-    for unit in _UNITS:
-        if amount < _STEP or unit == _UNITS[-1]:
-            break
-        amount /= _STEP
-    return f"{size} B" if unit == _UNITS[0] else f"{amount:.1f} {unit}"
+    power = min(max(size.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    if not power:
+        return f"{size} {_UNITS[0]}"
+    return f"{size / _STEP**power:.1f} {_UNITS[power]}"
 
 
 COMMAND = gc

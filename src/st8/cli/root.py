@@ -59,6 +59,7 @@ ROOT: Final = LazyGroup(
         "redact": ("st8.cli.redact", "Take a leaked content out of all revisions."),
         "export": ("st8.cli.export", "Write the history as a git repository."),
         "import": ("st8.cli.import_git", "Replay a git history, commit by commit."),
+        "verify": ("st8.cli.verify", "Read the whole store and tell what is damaged."),
         "status": ("st8.cli.status", "Show the daemon, the branch and what it holds."),
         "token": ("st8.cli.token", "Make a token for st8d's policy file, or hash one."),
         "config": ("st8.cli.config", "Show and change the settings and contexts."),

@@ -13,6 +13,7 @@ from st8.core.errors import (
     InternalError,
     OutcomeUnknown,
     Overloaded,
+    RateLimited,
     Refused,
     RequestTimeout,
     ShuttingDown,
@@ -45,6 +46,7 @@ _DELAY_MAX_S: Final = 2.0
 
 _WORTH_WAITING: Final = (
     Overloaded,
+    RateLimited,
     ShuttingDown,
     RequestTimeout,
     OutcomeUnknown,
@@ -171,7 +173,9 @@ class Attempts:
         """
         if error.outcome == "unknown" and self._call.effect != "read":
             self._unknown = self._unknown or error.detail
-        if isinstance(error, _WORTH_WAITING) and self._call.effect != "once":
+        begun = not isinstance(error, RateLimited)
+        once = self._call.effect == "once" and begun
+        if isinstance(error, _WORTH_WAITING) and not once:
             delay_s = self._next_delay(left_s, retry_after_s)
             if delay_s is not None:
                 return delay_s

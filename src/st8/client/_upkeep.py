@@ -10,13 +10,15 @@ from st8.client._connection import Deadline
 from st8.client._selection import Pick
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from st8.client._async_transport import AsyncTransport
     from st8.client._results import BackupRestored, Collected, Redacted
     from st8.client._transport import Transport
     from st8.core.backup import Summary
+    from st8.core.findings import Event as VerifyEvent
+    from st8.core.findings import Head
     from st8.core.ids import Scope
 
 __all__ = ["AsyncUpkeep", "Upkeep"]
@@ -131,6 +133,28 @@ class Upkeep:
         """
         return restore_backup(self._transport, pieces)
 
+    def verify(
+        self, *, full: bool = False, heads: bool = False, expected: Sequence[Head] = ()
+    ) -> Iterator[VerifyEvent]:
+        """Have the daemon read its whole store, and yield what it says of it.
+
+        Findings as they are found, how far it is, and last a summary. Reads and writes
+        go on meanwhile. It ends early where the iterator is closed.
+
+        Args:
+            full: Read every object too, and have the store check itself.
+            heads: Tell the head of every branch.
+            expected: Heads of branches that were noted before: each has to be in the
+                history of its branch. That alone can tell a store from an earlier copy.
+
+        Raises:
+            Conflict: The daemon verifies already.
+            St8Error: It could not be verified to the end.
+        """
+        from st8.client._verification import verify  # noqa: PLC0415 - start-up time
+
+        return verify(self._transport, full=full, heads=heads, expected=expected)
+
 
 class AsyncUpkeep:
     """Part of :class:`st8.AsyncClient`, which has no backups: they are for scripts."""
@@ -177,3 +201,13 @@ class AsyncUpkeep:
             ),
             Deadline(timeout_s),
         )
+
+    def verify(
+        self, *, full: bool = False, heads: bool = False, expected: Sequence[Head] = ()
+    ) -> AsyncIterator[VerifyEvent]:
+        """Have the daemon read its whole store, and yield what it says of it."""
+        from st8.client._verification import (  # noqa: PLC0415 - start-up time
+            verify_async,
+        )
+
+        return verify_async(self._transport, full=full, heads=heads, expected=expected)

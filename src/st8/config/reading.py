@@ -117,6 +117,7 @@ def load(
         write_timeout_s=values["write-timeout"],
         idle_timeout_s=values["idle-timeout"],
         shutdown_timeout_s=values["shutdown-timeout"],
+        rate_limit=values["rate-limit"],
         retention=values["retention"],
         gc_interval_s=values["gc-interval"],
         log_format=values["log-format"],

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from st8.core.rates import UNLIMITED, Rate
+
 __all__ = [
     "Address",
     "LogFormat",
@@ -133,6 +135,7 @@ class Settings:
             nothing of it.
         idle_timeout_s: How long a connection is kept for a next request.
         shutdown_timeout_s: How long requests may go on after a signal.
+        rate_limit: How many requests each token may send that has no rate of its own.
         retention: What a collection keeps; the first that matches holds.
         gc_interval_s: How often it collects by itself; 0 is never.
         log_format: ``auto`` is text on a terminal and JSON elsewhere.
@@ -157,6 +160,7 @@ class Settings:
     write_timeout_s: float = 60.0
     idle_timeout_s: float = 120.0
     shutdown_timeout_s: float = 10.0
+    rate_limit: Rate = UNLIMITED
     retention: tuple[RetentionRule, ...] = (RetentionRule("*", 10),)
     gc_interval_s: float = 0.0
     log_format: LogFormat = "auto"

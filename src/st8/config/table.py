@@ -24,6 +24,7 @@ from st8.config.values import (
 from st8.core.durations import parse_duration
 from st8.core.findings import parse_head
 from st8.core.ids import BranchName, Namespace
+from st8.core.rates import parse_rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,6 +205,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "DURATION",
         "how long requests may go on after SIGTERM",
         parse_duration,
+    ),
+    Setting(
+        "rate-limit",
+        "0",
+        "RATE",
+        "requests a second of a token: RATE or RATE:BURST",
+        parse_rate,
+        reloaded=True,
     ),
     Setting(
         "gc-interval",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from st8 import __version__
@@ -10,7 +9,7 @@ from st8.config.reading import Finished, UsageError, load
 from st8.config.sources import from_flags
 from st8.config.table import SETTINGS, VERIFICATION
 from st8.core.errors import InvalidInput
-from st8.core.findings import Head, from_fields
+from st8.core.findings import Head, heads_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,31 +108,12 @@ def load_verification(
 
 def _heads_in(path: Path, problems: list[str]) -> list[Head]:
     """Return the heads in a file of JSON lines; others are passed over."""
-    found: list[Head] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        problems.append(f"--expect-heads: {path} can't be read: {reason}")
+        return heads_in(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.append(f"--expect-heads: {path}: {reason}")
         return []
-    for number, line in enumerate(lines, 1):
-        try:
-            fields = json.loads(line)
-            if fields["type"] == "head":
-                event = from_fields(fields)
-                found += [event] if isinstance(event, Head) else []
-        except (ValueError, TypeError, KeyError, RecursionError):
-            problems.append(
-                f"--expect-heads: {path}, line {number} is not of a verification with "
-                "--heads --output json"
-            )
-            return []
-    if not found:
-        problems.append(
-            f"--expect-heads: {path} has no heads; write one with st8d verify --heads "
-            "--output json"
-        )
-    return found
 
 
 def _help() -> str:

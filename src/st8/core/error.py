@@ -11,6 +11,9 @@ __all__ = ["BY_STATUS", "CLASSES", "Outcome", "St8Error", "did_you_mean"]
 
 Outcome = Literal["none", "unknown"]
 
+CLASSES: dict[str, type[St8Error]] = {}
+"""Every class by its code."""
+
 
 class St8Error(Exception):
     """Root of the tree.
@@ -27,6 +30,12 @@ class St8Error(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
     outcome: ClassVar[Outcome] = "none"
+
+    def __init_subclass__(cls) -> None:
+        """Have the class found by its code, if it has one of its own."""
+        super().__init_subclass__()
+        if "code" in vars(cls):
+            CLASSES.setdefault(cls.code, cls)
 
     def __init__(self, detail: str, /, **fields: object) -> None:
         """Make the error; ``fields`` become attributes."""
@@ -80,11 +89,10 @@ class St8Error(Exception):
         return error
 
 
-CLASSES: dict[str, type[St8Error]] = {}
-"""Every class by its code; the module that has them fills it."""
+CLASSES[St8Error.code] = St8Error
 
 BY_STATUS: dict[int, type[St8Error]] = {}
-"""The class for a code that is not known, by HTTP status; likewise."""
+"""The class for a code that is not known, by HTTP status; the module that has them fills it."""
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -41,6 +41,7 @@
     │   └── IdempotencyMismatch
     ├── Unavailable             not now
     │   ├── Overloaded
+    │   ├── RateLimited           who asks has sent too many requests
     │   ├── ShuttingDown
     │   ├── Unreachable           (client) no connection
     │   ├── TimedOut              (client) no answer in time
@@ -108,6 +109,7 @@ __all__ = [
     "OutcomeUnknown",
     "Overloaded",
     "Overtaken",
+    "RateLimited",
     "Refused",
     "RequestTimeout",
     "RevisionCollected",
@@ -661,16 +663,36 @@ class Overloaded(Unavailable):
     title = "Overloaded"
 
 
+class RateLimited(Unavailable):
+    """Whoever asks has sent too many requests; this one was not begun."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    http_status = 429
+    name: str
+    retry_after: int
+
+    def __init__(self, name: str, per_s: float, retry_after: int) -> None:
+        """Say how many are allowed, and in how many seconds one will be."""
+        who = repr(name) if name else "this address"
+        super().__init__(
+            f"{who} has sent more than the {per_s:g} requests a second that it may; "
+            f"this one was not begun. Try again in {retry_after} s",
+            name=name,
+            retry_after=retry_after,
+        )
+
+
 class ShuttingDown(Unavailable):
     """The daemon is stopping; this request was not begun."""
 
     code = "shutting_down"
     title = "Shutting down"
 
-    def __init__(self) -> None:
-        """Say that nothing was done."""
+    def __init__(self, detail: str = "") -> None:
+        """Say that nothing was done, unless ``detail`` says more."""
         super().__init__(
-            "the daemon is shutting down and did not begin this; try again"
+            detail or "the daemon is shutting down and did not begin this; try again"
         )
 
 
@@ -766,23 +788,6 @@ class InternalError(St8Error):
     title = "Internal error"
 
 
-def _classes(root: type[St8Error]) -> list[type[St8Error]]:
-    """Return ``root`` and every class below it, parents first."""
-    return [root] + [c for sub in root.__subclasses__() for c in _classes(sub)]
-
-
-CLASSES.update({cls.code: cls for cls in _classes(St8Error)})
-BY_STATUS.update(
-    {
-        400: MalformedRequest,
-        401: Unauthenticated,
-        403: Forbidden,
-        404: NotFound,
-        409: Conflict,
-        413: LimitExceeded,
-        415: UnsupportedMedia,
-        422: InvalidInput,
-        503: Unavailable,
-        507: StorageFull,
-    }
-)
+# The class for a status is the first of the tree that answers with it.
+for _cls in CLASSES.values():
+    BY_STATUS.setdefault(_cls.http_status, _cls)

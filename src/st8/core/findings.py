@@ -22,7 +22,9 @@ __all__ = [
     "as_fields",
     "finding_text",
     "from_fields",
+    "heads_in",
     "parse_head",
+    "progress_text",
     "summary_text",
 ]
 
@@ -163,6 +165,37 @@ def parse_head(text: str) -> tuple[RevisionNumber, Digest]:
         f"{text!r} is not a head; write NUMBER:DIGEST, such as 42: and the 64 "
         "hexadecimal digits of revision 42, as st8ctl log -o json has them",
     )
+
+
+def heads_in(text: str) -> list[Head]:
+    """Return the heads among JSON lines; lines of other types are passed over.
+
+    Raises:
+        ValueError: There are none, or a line is not of a verification.
+    """
+    import json  # noqa: PLC0415 - start-up time of st8ctl
+
+    found: list[Head] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            fields = json.loads(line)
+            event = from_fields(fields) if fields["type"] == "head" else None
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ValueError(
+                f"line {number} is not of a verification with --heads as JSON"
+            ) from None
+        found += [event] if isinstance(event, Head) else []
+    if not found:
+        raise ValueError(
+            "it has no heads; write it by a verification with --heads as JSON"
+        )
+    return found
+
+
+def progress_text(progress: Progress) -> str:
+    """Return how far it is, for a terminal."""
+    total = f" of {progress.total:,}" if progress.total else ""
+    return f"verifying {progress.doing} {progress.done:,}{total}"
 
 
 def finding_text(finding: Finding) -> str:

@@ -175,8 +175,26 @@ PIPELINED = Limit(
 )
 BODIES_BYTES = Limit(
     "bodies_bytes_max",
-    512 * 1024 * 1024,
-    "Bodies of all requests that are being answered; 25 of the largest.",
+    128 * 1024 * 1024,
+    "Bodies of all requests that are being answered, six of the largest: until it is "
+    "answered, an apply takes several times its body.",
+)
+ANSWERS_BYTES = Limit(
+    "answers_bytes_max",
+    128 * 1024 * 1024,
+    "What answers of more than 64 KiB hold while they are sent, a mebibyte or more each: "
+    "beyond it no other is begun, and at twice that they are cut off.",
+)
+UNSENT_BYTES = Limit(
+    "unsent_bytes_max",
+    128 * 1024 * 1024,
+    "Bytes of answers that were written and clients have not taken: beyond it no read is "
+    "begun, and who takes nothing is cut off, the one with the most first.",
+)
+RATE = Limit(
+    "rate_max",
+    1_000_000,
+    "Requests a second, or at once, of a rate limit: more than a daemon answers.",
 )
 REDACTED_PLACES = Limit(
     "redacted_places_max",

@@ -199,6 +199,7 @@ def make_server(
     from st8.http.server import HttpServer  # noqa: PLC0415 - start-up time
 
     server = HttpServer(app, listeners, settings=guards, tls=tls, access=access)
+    app.service.answers.watch(server.shared)
     meter = app.service.metrics.route(OTHER, OTHER)
     server.shared.on_refused = lambda error: meter.observe(error.http_status, 0.0)
     return server

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from st8.daemon.notify import Manager
     from st8.http.audit import AuditLog
     from st8.http.logs import Redactor
+    from st8.http.rates import RateLimiter
     from st8.http.server import HttpServer
 
 __all__ = ["Reloadable", "Reloader", "mended"]
@@ -43,6 +44,7 @@ class Reloadable(NamedTuple):
         server: Has the certificates.
         audit: Its file may have been renamed; None if there is none.
         redactor: Has to know the token.
+        rates: How many requests may be sent.
         retentions: What a collection keeps.
         schedule: Collects; None where another worker does.
     """
@@ -52,6 +54,7 @@ class Reloadable(NamedTuple):
     server: HttpServer
     audit: AuditLog | None
     redactor: Redactor
+    rates: RateLimiter
     retentions: Retentions
     schedule: Schedule | None
 
@@ -120,6 +123,7 @@ class Reloader:
         else:
             prepared.credentials.take()
             self._settings = prepared.settings
+            self._parts.rates.rate = prepared.settings.rate_limit
             self._parts.retentions.take(prepared.settings)
             if self._parts.schedule is not None:
                 self._parts.schedule.take(prepared.settings.gc_interval_s)
@@ -154,13 +158,14 @@ def mended(old: Settings, fresh: Settings) -> Settings:
         token_from_flag=fresh.token_from_flag,
         token_config=fresh.token_config,
         auth_config=fresh.auth_config,
+        rate_limit=fresh.rate_limit,
         retention=fresh.retention,
         gc_interval_s=fresh.gc_interval_s,
         tls=tls,
     )
     if made != fresh:
         _log.warning(
-            "settings other than tokens, policies, certificates and what is kept have "
-            "changed; restart st8d to bring them into force"
+            "settings other than tokens, policies, certificates, rates and what is kept "
+            "have changed; restart st8d to bring them into force"
         )
     return made

@@ -84,6 +84,7 @@ def serve(settings: Settings, reread: Callable[[], Settings], place: Place) -> N
         retentions = Retentions(settings)
         app = make_app(engine, authoriser=gate, audit=audit)
         app.service.retention = retentions.of
+        app.service.rates.rate = settings.rate_limit
         stack.callback(app.close)
         schedule = None
         if place.worker in (None, 1):  # one of them is enough
@@ -93,7 +94,16 @@ def serve(settings: Settings, reread: Callable[[], Settings], place: Place) -> N
             app.service.metrics.join(place.board, place.worker)
         guards = make_guards(settings)
         server = make_server(app, listeners, guards, tls=tls, access=access)
-        parts = Reloadable(reread, gate, server, audit, redactor, retentions, schedule)
+        parts = Reloadable(
+            reread,
+            gate,
+            server,
+            audit,
+            redactor,
+            app.service.rates,
+            retentions,
+            schedule,
+        )
         serving = Serving(app, listeners, store.name, parts)
         daemon = Daemon(settings, serving, place.lead(store.name, gate.kind))
         stack.callback(daemon.watchdog.stop)

@@ -15,6 +15,7 @@ from st8.core.findings import (
     Verified,
     as_fields,
     finding_text,
+    progress_text,
     summary_text,
 )
 from st8.engine.verify import verify
@@ -45,8 +46,7 @@ def verify_store(wanted: Verification) -> int:
         for event in _events(wanted):
             if isinstance(event, Progress):
                 if line.is_due():
-                    total = f" of {event.total:,}" if event.total else ""
-                    line.show(f"verifying {event.doing} {event.done:,}{total}")
+                    line.show(progress_text(event))
                 continue
             line.clear()
             damaged = damaged or isinstance(event, Finding)

@@ -169,7 +169,11 @@ class CheckedStore:
 
     def numbers(self, namespace: Namespace) -> Iterator[RevisionNumber]:
         """Yield the number of every stored revision, ascending."""
-        return pages.numbers(self.store, namespace)
+        try:
+            yield from pages.numbers(self.store, namespace)
+        except Corrupt as error:
+            what = f"the revisions of namespace {namespace!r}: {error.detail}"
+            self._bad_row(Finding("row_damaged", what, namespace))
 
     def branches(self, namespace: Namespace) -> Iterator[Branch]:
         """Yield every branch, in byte order of their names."""
@@ -258,7 +262,10 @@ class CheckedStore:
             if not page:
                 return
             yield from page
-            after = place_of(page[-1])
+            before, after = after, place_of(page[-1])
+            if after <= before:
+                self._bad_row(damage._replace(detail=f"{damage.detail} do not ascend"))
+                return
 
     # --- revisions -------------------------------------------------------------
 

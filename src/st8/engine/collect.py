@@ -26,7 +26,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from st8.core import limits
-from st8.core.errors import NamespaceNotFound, Unavailable
+from st8.core.errors import Corrupt, NamespaceNotFound, Unavailable
 from st8.core.failpoints import failpoint
 from st8.core.ids import DEFAULT_NAMESPACE, Namespace, RevisionNumber
 from st8.core.ports import Stale
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["GarbageCollection"]
 
 _REMOVED_AT_ONCE: Final = (50, 10_000)
-_SWEPT_AT_ONCE: Final = (16, 512)
+_SWEPT_AT_ONCE: Final = (16, 256)
 _GIVEN_BACK_AT_ONCE: Final = (4, 1_024)
 _REST: Final = 2
 """After a piece that held up writes, so many times what it took."""
@@ -249,6 +249,7 @@ class GarbageCollection:
         objects = size = position = 0
         pieces = Pieces(*_SWEPT_AT_ONCE)
         while True:
+            before = position
             failpoint("collect.before_sweep")
             position, some, weight, held_s = self._store.sweep(
                 marks, epoch, position, pieces.size
@@ -259,6 +260,8 @@ class GarbageCollection:
             size += weight
             if not position:
                 return objects, size
+            if position <= before:
+                raise Corrupt("the list of objects does not ascend; run a verification")
 
     def _give_back(self) -> None:
         """Give back the space that is free."""

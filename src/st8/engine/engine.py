@@ -70,11 +70,13 @@ from st8.engine.results import (
 from st8.engine.retention import KEEP_DEFAULT, Retention
 from st8.engine.state import ChangeList, State
 from st8.engine.stats import CollectionStats, EngineStats
+from st8.engine.verify import verify
 from st8.engine.watch import News, read_news
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from st8.core.findings import Event, Head
     from st8.core.ports import BranchAt, Clock, Store
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
@@ -521,6 +523,13 @@ class Engine:
 
         self._committer.between_batches(work).result()
         return search.result()
+
+    def verify(
+        self, *, full: bool = False, heads: bool = False, expected: Sequence[Head] = ()
+    ) -> Iterator[Event]:
+        """Verify the store while others use it; see :mod:`verify`. Asks no cache."""
+        place = self._store.name
+        return verify(self._store, place, full=full, heads=heads, expected=expected)
 
     # --- the daemon's side ---------------------------------------------------
 

@@ -45,7 +45,10 @@ class Pace:
         worked_s = max(time.perf_counter() - self._since_s, at_least_s)
         if worked_s >= _SLICE_S:
             if self._stopping.wait(min(worked_s, _REST_S_MAX)):
-                raise ShuttingDown
+                raise ShuttingDown(
+                    "the daemon is shutting down, and what it was doing in the "
+                    "background is not done; the next time it goes on from there"
+                )
             self._since_s = time.perf_counter()
 
 

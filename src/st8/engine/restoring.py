@@ -140,8 +140,8 @@ def restore_backup(
     except Stale:
         run.give_up()
         raise Overtaken(
-            "a garbage collection or another restore was begun in the same store "
-            "meanwhile: nothing was restored; begin the restore again"
+            "a garbage collection, a redaction or another restore was begun in the "
+            "same store meanwhile: nothing was restored; begin the restore again"
         ) from None
     except (OutcomeUnknown, StoreFenced):
         raise  # what is written must stay as it is
@@ -355,7 +355,7 @@ class _Restore:
         """
         if self._redacted_here:
             digest = digest_of(data)
-            if digest in self._redacted_here - self._intake.redacted:
+            if digest in self._redacted_here and digest not in self._intake.redacted:
                 raise ContentRedacted(
                     f"the backup has the content {digest.hex()}, which was redacted in "
                     "this store and can't be stored again; restore it into another one"

@@ -370,10 +370,11 @@ class _Verification:
         for some in (self._checked.damaged_objects, redacted):
             self._left.difference_update(digest[:PREFIX_BYTES] for digest in some)
         self._redactions(redacted)
-        for _ in range(_SEARCHES):
-            if not self._left and not self._bad_rows:
-                break
+        if self._left or self._bad_rows:
             yield from self._name()
+        for _ in range(_SEARCHES):
+            if self._left:
+                yield from self._name()
         for row in self._bad_rows:
             self._report_row(row, None)
 
@@ -451,7 +452,11 @@ class _Verification:
                 return
             self._held += len(page)
             yield page
-            after = page[-1].position
+            before, after = after, page[-1].position
+            if after <= before:
+                what = f"the list of objects goes back, from {before} to {after}"
+                self._checked.report(Finding("store_damaged", what))
+                return
 
     def _listed(self) -> Progress:
         return Progress("objects", self._held, max(self._held, self._done.objects))

@@ -57,6 +57,11 @@ _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""
 
 
+_COUNTED: Final = "st8.counted"
+_UNCOUNTED: Final = "metrics"
+"""Who looks at how st8d fares is let in when it is asked too much, as probes are."""
+
+
 class Endpoint:
     """An operation under one method, with what is counted of it."""
 
@@ -186,6 +191,7 @@ class App:
             elif name == b"sec-fetch-site":
                 return None
         self._identify(authorization, scope)
+        self._count(scope)
         permitted = self._authorise(endpoint.operation, plan, scope)
         return self.service.lane.find(permitted, if_none_match)
 
@@ -201,6 +207,8 @@ class App:
         operation = endpoint.operation
         if operation.verb != "open":
             self._identify(header(scope, b"authorization"), scope)
+            if operation.name != _UNCOUNTED:
+                self._count(scope)
             if header(scope, b"sec-fetch-site") == b"cross-site":
                 # A page of some other site, in the browser of somebody who can
                 # reach a daemon that asks for no token.
@@ -253,6 +261,16 @@ class App:
             # First, or refusals of whoever asks would pile up where it can't.
             self._audit.ensure()
         scope["st8.principal"] = self._authoriser.authenticate(authorization, scope)
+
+    def _count(self, scope: Scope) -> None:
+        """Count a request, once, for the limit of whoever asks.
+
+        Raises:
+            RateLimited: They have sent too many.
+        """
+        if _COUNTED not in scope:
+            scope[_COUNTED] = True
+            self.service.rates.take(scope["st8.principal"], scope, perf_counter())
 
     def _authorise(self, operation: Operation, plan: P, scope: Scope) -> P:
         """Return the plan cut down to what whoever asks may do; note what it is."""

@@ -36,6 +36,8 @@ class GuardSettings:
         discard_bytes_max: Body bytes that are read and dropped after the answer.
         bodies_bytes_max: Body bytes that all requests being answered may hold
             together; the one that passes it is answered 503.
+        unsent_bytes_max: Bytes of answers that clients have not taken; beyond it those
+            who take nothing are cut off.
     """
 
     header_timeout_s: float = limits.HEADER_SECONDS.maximum
@@ -50,6 +52,7 @@ class GuardSettings:
     pipelined_max: int = limits.PIPELINED.maximum
     discard_bytes_max: int = limits.BODY_BYTES.maximum
     bodies_bytes_max: int = limits.BODIES_BYTES.maximum
+    unsent_bytes_max: int = limits.UNSENT_BYTES.maximum
 
 
 class AccessRecorder(Protocol):
@@ -79,6 +82,8 @@ class Connections:
         settings: Their limits.
         access: Told of every answer, or None.
         held_bytes: Body bytes of the requests that are being answered.
+        unsent_bytes: Bytes of answers that clients have not taken: as the last sweep
+            saw, and what large pieces have added since.
         date_line: The ``date`` header of answers, made anew every second.
         refused: How many requests were refused here, by error code.
         on_refused: Told of each of them, or None.
@@ -88,6 +93,7 @@ class Connections:
     settings: GuardSettings
     access: AccessRecorder | None = None
     held_bytes: int = 0
+    unsent_bytes: int = 0
     date_line: bytes = b""
     refused: Counter[str] = field(default_factory=Counter[str])
     on_refused: Callable[[St8Error], None] | None = None

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from st8.core.errors import (
     InternalError,
     OutcomeUnknown,
+    Overloaded,
     ShuttingDown,
     St8Error,
     Unavailable,
@@ -99,6 +100,8 @@ class GuardedCycle(RequestResponseCycle):
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
             failure = self._cut_short()
+        except Overloaded as error:  # in the middle of an answer
+            failure = error
         except Exception:  # noqa: BLE001 - whatever it is, the daemon goes on
             _log.exception(
                 "the app failed",
@@ -247,19 +250,20 @@ class GuardedCycle(RequestResponseCycle):
         self.sent_bytes += len(body)
         head = self._head or b""
         self._head = None
+        tail = b""
         if self.chunked_encoding:
             if body:
                 head += b"%x\r\n" % len(body)
-                body += b"\r\n"
+                tail = b"\r\n"
             if not more_body:
-                body += b"0\r\n\r\n"
-        if not body:
-            if head:
-                self.transport.write(head)
-        elif len(body) <= _JOIN_BYTES_MAX:
-            self.transport.write(head + body if head else body)
+                tail += b"0\r\n\r\n"
+        if len(body) <= _JOIN_BYTES_MAX:
+            joined = b"".join((head, body, tail))
+            if joined:
+                self.transport.write(joined)
         else:
-            self.transport.writelines((head, body) if head else (body,))
+            self.transport.writelines(part for part in (head, body, tail) if part)
+            self._shared.unsent_bytes += self.transport.get_write_buffer_size()
         if not more_body:
             self._complete()
 

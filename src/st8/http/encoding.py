@@ -245,12 +245,11 @@ def _objects(items: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         batch[key] = content.decode()
         size += len(key) + len(content) + 6
         if size >= _PIECE_BYTES:
-            yield separator + _ENCODER.encode(batch)[1:-1]
+            yield _piece(separator, batch)
             separator = b","
-            batch = {}
             size = 0
     if batch:
-        yield separator + _ENCODER.encode(batch)[1:-1]
+        yield _piece(separator, batch)
 
 
 def _changes(
@@ -300,9 +299,15 @@ def _array(items: Iterable[Any], size_of: Any = len) -> Iterator[bytes]:
         batch.append(item)
         size += size_of(item) + 3
         if size >= _PIECE_BYTES:
-            yield separator + _ENCODER.encode(batch)[1:-1]
+            yield _piece(separator, batch)
             separator = b","
-            batch = []
             size = 0
     if batch:
-        yield separator + _ENCODER.encode(batch)[1:-1]
+        yield _piece(separator, batch)
+
+
+def _piece(separator: bytes, batch: list[Any] | dict[str, str]) -> bytes:
+    """Return the inside of a JSON text, and empty ``batch``: nobody holds both."""
+    text = _ENCODER.encode(batch)
+    batch.clear()
+    return b"".join((separator, memoryview(text)[1:-1]))

@@ -109,6 +109,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._seen_at = 0.0
         self._request_seen = -1
         self._request_at = 0.0
+        self.unsent_bytes = 0  # at that time
         self._write_at: float | None = None
         self._write_mark = 0
         self._linger_until: float | None = None
@@ -494,7 +495,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _check_write(self, now: float) -> None:
         """Cut a client that does not read its answer."""
-        waiting = self.transport.get_write_buffer_size()
+        waiting = self.unsent_bytes = self.transport.get_write_buffer_size()
         if not waiting:
             self._write_at = None
         elif self._write_at is None or self._write_mark - waiting >= _DRAIN_STEP_BYTES:
@@ -505,6 +506,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._cut()
         else:
             self._write_mark = max(self._write_mark, waiting)
+
+    def takes_nothing(self, now: float) -> bool:
+        """Return whether its client has taken nothing of an answer since before."""
+        return self._write_at is not None and self._write_at < now
+
+    def cut_for_room(self) -> None:
+        """Cut it off, since answers that nobody takes have used up their room."""
+        self.shared.refused["unsent_bytes"] += 1
+        self._cut()
 
     def _check_header_time(self, now: float) -> None:
         """Refuse headers that take too long."""

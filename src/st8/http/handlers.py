@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from st8.core.errors import (
     CheckpointNotFound,
+    Conflict,
     NotReached,
     OutcomeUnknown,
     ShuttingDown,
@@ -29,6 +30,7 @@ from st8.http.listing import visible_page
 from st8.http.problems import as_st8_error
 from st8.http.replies import JSON, TEXT, OpenReply, Reply, open_reply
 from st8.http.state_lane import KeptReply
+from st8.http.verification import ONLY_ONE, Verification
 from st8.http.watch import Moves, Watcher
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         RedactPlan,
         RefPlan,
         StatePlan,
+        VerifyPlan,
         WatchPlan,
         WritePlan,
     )
@@ -63,6 +66,11 @@ EVENTS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),  # nginx would keep events back
 ]
+LINES = [
+    (b"content-type", b"application/x-ndjson"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
 METRICS = (b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())
 
 
@@ -74,12 +82,14 @@ async def write_state(service: Service, plan: WritePlan, _call: Call) -> OpenRep
 
     Raises:
         OutcomeUnknown: It was done, and what it has changed can't be read.
+        Overloaded: There is no room for its answer; nothing was done.
     """
+    service.answers.check()  # before: what is done is told
     result: WriteResult = await service.write(plan.request)
     try:
         if result.changes.is_at_hand(_CHANGES_HERE_BYTES):
             return open_reply(_result_reply(result, plan))
-        return await service.open(_result_reply, result, plan)
+        return await service.finish(_result_reply, result, plan)
     except Exception as error:
         if result.noop or result.dry_run:
             raise
@@ -357,6 +367,18 @@ async def redact(service: Service, plan: RedactPlan, _call: Call) -> OpenReply:
             digest=redacted.digest.hex(), places=places, dry_run=redacted.dry_run
         )
     )
+
+
+async def verify(service: Service, plan: VerifyPlan, _call: Call) -> OpenReply:
+    """Verify the store, and stream what is found.
+
+    Raises:
+        Conflict: It is verified already.
+    """
+    if service.verifying:
+        raise Conflict(ONLY_ONE)
+    verification = Verification(service, plan)
+    return OpenReply(Reply(headers=LINES, stream=verification.stream), b"", None)
 
 
 async def version(service: Service, _plan: NoPlan, _call: Call) -> OpenReply:

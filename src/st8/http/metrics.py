@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from st8.engine.engine import Engine
     from st8.http.board import Board
+    from st8.http.rates import RateLimiter
     from st8.http.state_lane import StateLane
     from st8.http.watch import Hub
 
@@ -84,11 +85,14 @@ class OperationMeter:
 class Metrics(Collector):
     """Everything that ``/metrics`` tells."""
 
-    def __init__(self, engine: Engine, lane: StateLane, hub: Hub) -> None:
+    def __init__(
+        self, engine: Engine, lane: StateLane, hub: Hub, rates: RateLimiter
+    ) -> None:
         """Tell of ``engine``, of the process, and of what the meters count."""
         self._engine = engine
         self._lane = lane
         self._hub = hub
+        self._rates = rates
         self._routes: dict[tuple[str, str], RouteMeter] = {}
         self._operations: dict[str, OperationMeter] = {}
         self._registry = CollectorRegistry()
@@ -231,6 +235,11 @@ class Metrics(Collector):
             "st8_pending_writes",
             "Writes that wait for the group commit.",
             value=stats.pending,
+        )
+        yield CounterMetricFamily(
+            "st8_rate_limited",
+            "Requests refused since whoever asks has sent too many.",
+            value=self._rates.refused,
         )
         yield from self._collect_collections()
         for name, text, histogram in (

@@ -77,6 +77,7 @@ class Operation:
                 errors.Unauthenticated,
                 errors.Forbidden,
                 errors.AuditUnavailable,
+                errors.RateLimited,
             ]
         if self.body is not None or self.upload is not None:
             found += [
@@ -384,6 +385,22 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             errors.ContentInUse,
             errors.Unavailable,
         ),
+    ),
+    Operation(
+        name="verify",
+        method="POST",
+        path="/v1/verify",
+        verb="admin",
+        handler=handlers.verify,
+        summary="Read the whole store and tell what is damaged",
+        description="JSON lines, sent as it goes on: `finding` for what is damaged, `head` "
+        "for a branch if `heads` is set, `progress` some times a second, and last a "
+        "`summary`, or `failed` with a problem. Reads and writes go on meanwhile. Without "
+        "`full`, all revisions, branches, checkpoints and trees are read, and contents "
+        "need only be there. One verification at a time.",
+        body=wire.VerifyBody,
+        answer="application/x-ndjson",
+        errors=(*_READ, errors.Conflict),
     ),
     Operation(
         name="version",

@@ -48,6 +48,7 @@ from st8.http.plans import (
     RefPlan,
     RestoreBackupPlan,
     StatePlan,
+    VerifyPlan,
     WatchPlan,
     WritePlan,
 )
@@ -230,6 +231,15 @@ def _check_everywhere(
     for needed in ("admin", verb):
         if not principal.access.everywhere(needed, namespace):
             raise _forbidden(principal, what)
+
+
+@_cut.register(VerifyPlan)
+def _(plan: VerifyPlan, principal: Principal) -> Plan:
+    if not principal.access.everywhere("admin", None):
+        raise _forbidden(
+            principal, "verify the store, as that takes admin on all of every namespace"
+        )
+    return plan
 
 
 @_cut.register(RedactPlan)

@@ -17,6 +17,7 @@ from st8.engine.requests import NOW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.findings import Head
     from st8.core.ids import BranchName, CheckpointName, Key, Namespace, Scope
     from st8.engine.backup import Base
     from st8.engine.history import LogFilter
@@ -53,6 +54,7 @@ __all__ = [
     "RestoreBackupPlan",
     "Selection",
     "StatePlan",
+    "VerifyPlan",
     "WatchPlan",
     "WritePlan",
     "page_size",
@@ -284,6 +286,15 @@ class RedactPlan(NamedTuple):
     request: Redact
 
 
+class VerifyPlan(NamedTuple):
+    """A verification of the whole store; see :mod:`st8.engine.verify`."""
+
+    reach: tuple[Reach, ...]
+    full: bool
+    heads: bool
+    expected: tuple[Head, ...]
+
+
 class NoPlan(NamedTuple):
     """Nothing is asked but the operation itself."""
 
@@ -302,6 +313,7 @@ Plan = (
     | BackupPlan
     | RestoreBackupPlan
     | RedactPlan
+    | VerifyPlan
     | WatchPlan
     | NoPlan
 )

@@ -18,6 +18,7 @@ from st8.core.errors import (
     InternalError,
     MethodNotAllowed,
     Overloaded,
+    RateLimited,
     ShuttingDown,
     St8Error,
     Unauthenticated,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["as_st8_error", "encode_problem", "problem_reply"]
 
-_RETRY_AFTER_S: Final = b"1"
 _LATER: Final = frozenset({429, 503})
 _FAULTS: Final = frozenset({500, 503, 507})
 _OF_THE_MOMENT: Final = (Overloaded, ShuttingDown)
@@ -56,7 +56,8 @@ def problem_reply(error: St8Error) -> Reply:
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     if error.http_status in _LATER and error.retryable:
-        headers.append((b"retry-after", _RETRY_AFTER_S))
+        wait_s = error.retry_after if isinstance(error, RateLimited) else 1
+        headers.append((b"retry-after", b"%d" % wait_s))
     return Reply(error.http_status, headers, encode_problem(error))
 
 

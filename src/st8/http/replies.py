@@ -22,6 +22,7 @@ from st8.http.encoding import Tally
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
+    from st8.http.answers import Place
     from st8.http.state_lane import KeptReply
 
     Message = MutableMapping[str, Any]
@@ -93,12 +94,14 @@ class OpenReply:
         rest: Makes the others; None if there are none.
         began: When the operation was begun, by ``perf_counter``; None for a
             problem, which is counted where it happened.
+        place: Counts it among the open answers, for as long as it is there.
     """
 
     reply: Reply
     head: bytes
     rest: Iterator[bytes] | None
     began: float | None = None
+    place: Place | None = None
 
 
 def open_reply(reply: Reply) -> OpenReply:
@@ -114,12 +117,14 @@ def open_reply(reply: Reply) -> OpenReply:
 
 def _chunk(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     """Return the next bytes, and whether they are the last."""
-    chunk = bytearray()
+    parts: list[bytes] = []
+    size = 0
     for piece in pieces:
-        chunk += piece
-        if len(chunk) > STREAM_FROM_BYTES:
-            return bytes(chunk), False
-    return bytes(chunk), True
+        parts.append(piece)
+        size += len(piece)
+        if size > STREAM_FROM_BYTES:
+            return b"".join(parts), False
+    return b"".join(parts), True
 
 
 def _length(pieces: Iterator[bytes]) -> int:
@@ -184,13 +189,20 @@ class Delivery:
             await self._start(reply, None)
             await self._end(b"")
         else:
-            await self._stream(reply, opened.head, opened.rest)
+            head, opened.head = opened.head, b""
+            await self._stream(reply, head, opened.rest, opened.place)
 
     async def _whole(self, reply: Reply, body: bytes) -> None:
         await self._start(reply, len(body))
         await self._end(b"" if self._head_only else body)
 
-    async def _stream(self, reply: Reply, head: bytes, rest: Iterator[bytes]) -> None:
+    async def _stream(
+        self,
+        reply: Reply,
+        head: bytes,
+        rest: Iterator[bytes],
+        place: Place | None,
+    ) -> None:
         length: int | None = None
         if not self._chunked and reply.pieces is not None:
             # Measured by making it twice: what it is made from does not change.
@@ -198,7 +210,7 @@ class Delivery:
         await self._start(reply, length)
         gone = asyncio.ensure_future(self._gone())
         try:
-            await self._pump(reply, head, rest, gone)
+            await self._pump(reply, head, rest, gone, place)
         finally:
             gone.cancel()
 
@@ -213,14 +225,18 @@ class Delivery:
         head: bytes,
         rest: Iterator[bytes],
         gone: asyncio.Future[None],
+        place: Place | None,
     ) -> None:
         made: bytearray | None = None if reply.keep is None else bytearray(head)
         chunk, done = head, False
         while not done:
             await self._send(_body(chunk, more=True))
+            chunk = b""  # whoever is slow shall hold it once
             if gone.done():
                 return
             chunk, done = await self._run(_chunk, rest)
+            if place is not None:
+                place.hold(len(chunk))
             if made is not None:
                 made.extend(chunk)
                 if len(made) > _KEEP_BYTES_MAX:

@@ -214,14 +214,31 @@ class HttpServer:
             self._dated_at = now
             date = email.utils.formatdate(usegmt=True)
             self.shared.date_line = f"date: {date}\r\n".encode()
+        unsent_bytes = 0
         for connection in self._connections():
             try:
                 connection.check(now)
+                unsent_bytes += connection.unsent_bytes
             except Exception:  # noqa: BLE001 - see below
                 # One connection's fault must not end the guarding of all others.
                 _log.exception("a connection could not be checked; it is cut")
                 connection.transport.abort()
+        self.shared.unsent_bytes = self._make_room(unsent_bytes, now)
         self._sweeper = loop.call_later(self.shared.settings.sweep_s, self._sweep, loop)
+
+    def _make_room(self, unsent_bytes: int, now: float) -> int:
+        """Cut off who takes nothing until few enough bytes wait; return how many do."""
+        excess = unsent_bytes - self.shared.settings.unsent_bytes_max
+        if excess <= 0:
+            return unsent_bytes
+        idle = [one for one in self._connections() if one.takes_nothing(now)]
+        idle.sort(key=lambda connection: connection.unsent_bytes, reverse=True)
+        for connection in idle:
+            if excess <= 0:
+                break
+            excess -= connection.unsent_bytes
+            connection.cut_for_room()
+        return self.shared.settings.unsent_bytes_max + excess
 
 
 async def _close(servers: list[asyncio.Server]) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from st8.core.errors import St8Error
 from st8.engine.retention import Retention
+from st8.http.answers import Answers
 from st8.http.encoding import encode
 from st8.http.metrics import Metrics
 from st8.http.openapi import document
 from st8.http.page import make_page
+from st8.http.rates import RateLimiter
 from st8.http.replies import OpenReply, Reply, open_reply
 from st8.http.state_lane import StateLane
 from st8.http.watch import Hub
@@ -64,10 +66,13 @@ class Service:
         hub: Who watches.
         lane: What repeated reads of states are answered from.
         metrics: What is counted.
+        answers: What large answers hold.
+        rates: How many requests whoever asks may send.
         retention: What a collection keeps where nobody says otherwise.
         version: The version of the daemon.
         common_headers: Headers of every response.
         draining: True once the daemon is being stopped.
+        verifying: True while the store is verified, for one client at a time.
     """
 
     def __init__(self, engine: Engine, version: str) -> None:
@@ -75,10 +80,13 @@ class Service:
         self.engine = engine
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
-        self.metrics = Metrics(engine, self.lane, self.hub)
+        self.answers = Answers()
+        self.rates = RateLimiter()
+        self.metrics = Metrics(engine, self.lane, self.hub, self.rates)
         self.retention: Rules = lambda _: Retention()
         self.version = version
         self.draining = False
+        self.verifying = False
         self.common_headers: list[tuple[bytes, bytes]] = [
             (b"server", f"st8d/{version}".encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -89,6 +97,7 @@ class Service:
         self._collector = ThreadPoolExecutor(1, "st8-collect")
         # One more, so that a second one is refused and does not wait.
         self._restorers = ThreadPoolExecutor(2, "st8-restore")
+        self._verifier = ThreadPoolExecutor(1, "st8-verify")
         self._prober = ThreadPoolExecutor(1, "st8-probe")
 
     @cached_property
@@ -107,8 +116,29 @@ class Service:
         return await loop.run_in_executor(self._readers, partial(work, *args))
 
     async def open(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
-        """Return the reply that ``make`` makes, begun; on a reading thread."""
-        return await self.run(_made, make, *args)
+        """Return the reply that ``make`` makes, begun; on a reading thread.
+
+        Raises:
+            Overloaded: There is no room for it; it was not begun.
+        """
+        return await self.run(self._made, make, *args)
+
+    async def finish(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        """Return a reply as :meth:`open` does, whether there is room or not.
+
+        It tells what was done already.
+        """
+        return await self.run(self._begun, make, *args)
+
+    def _made(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        self.answers.check()
+        return self._begun(make, *args)
+
+    def _begun(self, make: Callable[..., Reply], *args: Any) -> OpenReply:
+        opened = open_reply(make(*args))
+        if opened.rest is not None:
+            opened.place = self.answers.place(len(opened.head))
+        return opened
 
     async def write(self, request: WriteRequest) -> Any:
         """Return what the engine answers to a write, once it is durable.
@@ -151,6 +181,16 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._restorers, partial(work, *args))
 
+    async def verify(self, work: Callable[..., R], *args: Any) -> R:
+        """Return what ``work`` returns, a part of a verification."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._verifier, partial(work, *args))
+
+    def end_verification(self, close: Callable[[], None]) -> None:
+        """Have a verification that was given up closed, after the part it is at."""
+        with suppress(RuntimeError):  # no thread is left
+            self._verifier.submit(close)
+
     async def probe(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns, however busy the readers are."""
         loop = asyncio.get_running_loop()
@@ -164,10 +204,7 @@ class Service:
         """
         self._collector.shutdown(wait=False, cancel_futures=True)
         self._restorers.shutdown(wait=False, cancel_futures=True)
+        self._verifier.shutdown(wait=False, cancel_futures=True)
         self._prober.shutdown(wait=False, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.metrics.close()
-
-
-def _made(make: Callable[..., Reply], *args: Any) -> OpenReply:
-    return open_reply(make(*args))

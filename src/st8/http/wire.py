@@ -16,6 +16,7 @@ from st8.core import limits
 from st8.core.documents import Document
 from st8.core.durations import parse_age
 from st8.core.errors import InvalidValue, LimitExceeded
+from st8.core.findings import Head, parse_head
 from st8.core.ids import (
     DIGEST_BYTES,
     Author,
@@ -68,6 +69,7 @@ from st8.http.plans import (
     Reach,
     RedactPlan,
     RefPlan,
+    VerifyPlan,
     WritePlan,
     page_size,
 )
@@ -83,6 +85,7 @@ __all__ = [
     "DeleteCheckpointBody",
     "DiffBody",
     "DocumentBody",
+    "HeadBody",
     "NewestBody",
     "PutCheckpointBody",
     "RedactBody",
@@ -91,6 +94,7 @@ __all__ = [
     "ScopeBody",
     "ScopedBody",
     "SelectorBody",
+    "VerifyBody",
     "Wire",
     "namespace_of",
     "scope_of",
@@ -628,3 +632,44 @@ def _required(kind: type[N], name: str) -> N:
     if not name.strip():
         raise InvalidValue("name", "is required")
     return kind(name)
+
+
+class HeadBody(Wire, kw_only=True):
+    """A revision that was a branch's head once, as somebody noted elsewhere."""
+
+    namespace: NamespaceField | None = None
+    branch: BranchField | None = None
+    revision: Annotated[int, Meta(description="Its number.")]
+    digest: Annotated[str, Meta(description="Its digest, 64 hexadecimal digits.")]
+
+    def head(self) -> Head:
+        """Return the engine's word for it."""
+        scope = scope_of(self.namespace, self.branch)
+        return Head(*scope, *parse_head(f"{self.revision}:{self.digest}"))
+
+
+class VerifyBody(Body):
+    """How much of the store is verified, and what is expected of it."""
+
+    full: (
+        Annotated[
+            bool,
+            Meta(description="Read every object, and have the store check itself."),
+        ]
+        | None
+    ) = None
+    heads: (
+        Annotated[bool, Meta(description="Tell the head of every branch too.")] | None
+    ) = None
+    expect: (
+        Annotated[
+            list[HeadBody],
+            Meta(description="Revisions that have to be in the branches' histories."),
+        ]
+        | None
+    ) = None
+
+    def plan(self, _idempotency_key: str | None = None, /) -> VerifyPlan:
+        """Return what to do."""
+        expected = tuple(one.head() for one in self.expect or ())
+        return VerifyPlan((Reach(),), bool(self.full), bool(self.heads), expected)

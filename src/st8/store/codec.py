@@ -59,6 +59,8 @@ def unpack(packed: bytes) -> bytes:
         Corrupt: ``packed`` is not what :func:`pack` makes, or states a size that
             no object has.
     """
+    if type(packed) is not bytes:  # SQLite keeps what it is given
+        raise Corrupt("a stored object is not bytes")
     kind = packed[:1]
     if kind == _PLAIN:
         return packed[1:]

@@ -463,7 +463,12 @@ class SqliteStore(SqliteReads):
                 yield connection
             finally:
                 self._give_back(connection)
-        except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
+        except (
+            apsw.CorruptError,
+            apsw.NotADBError,
+            apsw.SQLError,  # what is asked is right, so the tables are not
+            UnicodeDecodeError,
+        ) as error:
             raise Corrupt(f"SQLite found {self._path} corrupt: {error}") from None
         except apsw.Error as error:
             raise StorageFailed(f"can't read {self._path}: {error}") from None

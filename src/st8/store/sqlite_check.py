@@ -26,6 +26,14 @@ _PROBLEMS_MAX: Final = 100
 """So many of SQLite's own; a damaged page can have thousands."""
 
 _OWNED: Final = ("answers", "branches", "checkpoints", "revisions")
+_SHOWN: Final = {
+    "answers": "typeof(key) = 'text'",
+    "branches": "typeof(name) = 'text'",
+    "checkpoints": "typeof(name) = 'text'",
+    "namespaces": "typeof(name) = 'text'",
+    "revisions": "typeof(number) = 'integer' AND number > 0",
+}
+"""What lists take for granted: they would pass over a row in silence."""
 _INCREMENTAL: Final = 2
 _HEADER: Final = {
     "application_id": schema.APPLICATION_ID,
@@ -126,6 +134,12 @@ def _owners(connection: Connection) -> Iterator[str]:
         ).fetchall()
         if count:
             yield f"{count} row(s) of {table} are of a namespace that is not there"
+    for table, shown in _SHOWN.items():
+        ((count,),) = connection.execute(
+            f"SELECT count(*) FROM {table} WHERE ({shown}) IS NOT TRUE"
+        ).fetchall()
+        if count:
+            yield f"{count} row(s) of {table} have a name or number that can't be"
     ((count,),) = connection.execute("SELECT count(*) FROM collection").fetchall()
     if count != 1:
         yield f"the table collection has {count} rows and has to have one"

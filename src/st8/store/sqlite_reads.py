@@ -213,7 +213,10 @@ class SqliteReads:
             after,
             limit,
         )
-        return [RevisionNumber(row[0]) for row in rows]
+        numbers = [row[0] for row in rows]
+        if not all(type(number) is int for number in numbers):
+            raise Corrupt(f"a revision of namespace {namespace!r} has no number")
+        return numbers
 
     def answer(self, namespace: Namespace, key: IdempotencyKey) -> Answer | None:
         """See :class:`~st8.core.ports.Store`."""

@@ -303,6 +303,11 @@ data: {"scope":{"namespace":"shop/prod","branch":"main"},"namespace":"shop/prod"
   "dry_run": false
 }""",
     ),
+    "verify": Example(
+        "/v1/verify",
+        '{"full": true}',
+        '{"type":"progress",…}',
+    ),
     "version": Example(
         "/v1/version",
         answer='{"version": "…", "api": "v1", "store": "…"}',

@@ -53,6 +53,9 @@ def check_schema(session: Session, schema: str) -> SelfCheck:
             problems.append(
                 f"{count} row(s) of {table} are of a namespace that is not there"
             )
+    [[count]] = session.rows(b"SELECT count(*) FROM revisions WHERE number < 1")
+    if count:
+        problems.append(f"{count} row(s) of revisions have a number that can't be")
     [[count]] = session.rows(b"SELECT count(*) FROM store")
     if count != 1:
         problems.append(f"the table store has {count} rows and has to have one")
