@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz soak abuse fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -36,6 +36,12 @@ model: ## Compare every store and both clients with a model
 
 fuzz: ## Feed odd bytes to everything that reads bytes
 	@script/fuzz
+
+soak: ## Keep the daemon busy, and see whether it grows
+	@script/soak
+
+abuse: ## Ask the API thousands of odd things
+	@script/abuse
 
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint

@@ -34,4 +34,11 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=_PATIENT,
 )
+settings.register_profile(
+    "abuse",  # script/abuse
+    max_examples=2_000,
+    deadline=None,
+    database=None,
+    suppress_health_check=_PATIENT,
+)
 settings.load_profile("quick")

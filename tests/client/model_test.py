@@ -54,7 +54,7 @@ def _pick(at: At) -> dict[str, Any]:
 
 
 def _changes(changes: Iterable[Change]) -> Changes:
-    return [tuple(change) for change in changes]
+    return [(c.key, c.type, c.before, c.after) for c in changes]
 
 
 def _entry(entry: Any) -> Entry:

@@ -32,7 +32,6 @@ def test_a_planted_bug_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder that takes a number for another one does not pass."""
     encode = varint.encode
     monkeypatch.setattr(varint, "encode", lambda value: encode(value | 1))
-    corpus = corpus_of("revision")
+    first, *_ = corpus_of("node")
     with pytest.raises(AssertionError):
-        for data in corpus:
-            TARGETS["revision"](data)
+        TARGETS["node"](first)

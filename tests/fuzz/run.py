@@ -8,6 +8,7 @@ found; how much is tried is a matter of time.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import re
 import secrets
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.fuzz.corpus import corpus_of
 
@@ -59,7 +60,7 @@ def fuzz(target: str, *, seconds: int, seed: int) -> tuple[int, bytes | None]:
 
 def _fuzz_here(target: str, arguments: list[str]) -> None:
     """Fuzz in this process, which ends with it."""
-    import atheris
+    atheris: Any = importlib.import_module("atheris")  # has no types
 
     with atheris.instrument_imports(include=["st8"]):
         from tests.fuzz.targets import TARGETS

@@ -42,10 +42,14 @@ SCHEMA = schemathesis.openapi.from_dict(document(VERSION), config=CONFIG)
 SCHEMA.app = APP
 
 
+_EXAMPLES = settings.default.max_examples if settings.default else 0
+_EXAMPLES = _EXAMPLES if _EXAMPLES >= 1_000 else 25  # the profiles of long forms
+
+
 # A watch has no end; watch_test.py is about it.
 @SCHEMA.exclude(path="/v1/watch").parametrize()
 @settings(
-    max_examples=25,
+    max_examples=_EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

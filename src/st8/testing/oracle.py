@@ -20,7 +20,7 @@ from st8.core.revisions import encode as encode_revision
 from st8.testing.checker import Fork, Operation, Read, Write, check
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from st8.core.ids import Digest
     from st8.core.node import Node
@@ -69,12 +69,15 @@ class Oracle:
         """How many nodes and contents were found right."""
         return len(self._right)
 
-    def look(self, store: Store, *, thorough: bool = False) -> list[str]:
+    def look(
+        self, store: Store, *, thorough: bool = False, aside: Container[str] = ()
+    ) -> list[str]:
         """Return everything that is wrong in ``store``, a sentence each.
 
         Args:
             store: What the daemon left, opened.
             thorough: Read every object again, and every branch's head whole.
+            aside: Namespaces that others write to than those of the ledger.
         """
         if thorough:
             self._right.clear()
@@ -82,6 +85,8 @@ class Oracle:
         self.revisions = 0
         wrong: list[str] = []
         for name in _namespaces(store):
+            if name in aside:
+                continue
             try:
                 wrong += self._look_at(store, name, thorough=thorough)
             except Corrupt as error:
