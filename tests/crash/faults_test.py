@@ -12,6 +12,7 @@ import secrets
 import sys
 from contextlib import closing
 from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ from st8.engine.engine import Engine
 from st8.store.postgres import PostgresStore
 from st8.store.sqlite import SqliteStore
 from st8.testing import faultrig
-from st8.testing.armed import DISK, Action, Armed
+from st8.testing.armed import Action, Armed
 from st8.testing.batches import dump
 from st8.testing.child import call
 from st8.testing.clock import FakeClock
@@ -85,6 +86,11 @@ def test_a_place_that_is_not_armed_does_nothing() -> None:
     assert ["write.durable"] == reached
 
 
+def _a_third_of(places: list[str]) -> list[str]:
+    """Return other places each time: ``script/faults`` goes to all of them."""
+    return SystemRandom().sample(places, len(places) // 3)
+
+
 def test_nothing_goes_wrong_at_any_place_of_sqlite(tmp_path: Path) -> None:
     """At each place, each action: nothing acknowledged is lost, nothing half done.
 
@@ -92,7 +98,7 @@ def test_nothing_goes_wrong_at_any_place_of_sqlite(tmp_path: Path) -> None:
     takes the next write; one whose disk failed takes none until it is started anew.
     """
     directory = tmp_path / "state"
-    names = faultrig.places("sqlite")
+    names = _a_third_of(faultrig.places("sqlite"))
 
     outcome = faultrig.run(
         tmp_path,
@@ -103,8 +109,7 @@ def test_nothing_goes_wrong_at_any_place_of_sqlite(tmp_path: Path) -> None:
     )
 
     assert [] == outcome.wrong, str(outcome)
-    assert set(names) == outcome.hits.keys()
-    assert {*DISK} <= outcome.hits.keys()
+    assert set(names) <= outcome.hits.keys()
     assert len(names) == outcome.actions["KILL"] == outcome.actions["EIO"]
 
 
@@ -113,7 +118,7 @@ def test_nothing_goes_wrong_at_any_place_of_postgresql(
 ) -> None:
     """The same, of a daemon whose store is in PostgreSQL."""
     url = postgres.url(postgres.new_schema())
-    names = faultrig.places("postgres")
+    names = _a_third_of(faultrig.places("postgres"))
 
     outcome = faultrig.run(
         tmp_path,
@@ -124,7 +129,7 @@ def test_nothing_goes_wrong_at_any_place_of_postgresql(
     )
 
     assert [] == outcome.wrong, str(outcome)
-    assert set(names) == outcome.hits.keys()
+    assert set(names) <= outcome.hits.keys()
     assert len(names) == outcome.actions["KILL"] == outcome.actions["EIO"]
 
 

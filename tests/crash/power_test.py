@@ -128,7 +128,7 @@ def never_sync_directories(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("bug", "finding"),
     [
-        (sync_at_checkpoints, "lost: "),
+        (sync_at_checkpoints, "lost: |half done: "),
         (never_sync, "lost: |unreadable: |corrupt: "),
         (commit_in_two_parts, "corrupt: |half done: "),
         (never_sync_directories, "lost: "),

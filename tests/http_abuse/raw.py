@@ -133,7 +133,8 @@ class Echo:
     """An app that says what it was asked.
 
     ``POST`` reads the body and tells its length and digits; ``/early`` answers 413
-    without reading; ``/slow`` waits for :attr:`go`; ``/big`` sends 64 MiB.
+    without reading; ``/slow`` waits for :attr:`go`; ``/big`` sends 64 MiB,
+    ``/large`` 8 MiB.
 
     Attributes:
         requests: Method and path of every request that reached it.
@@ -152,8 +153,8 @@ class Echo:
         if path == "/early":
             await reply(send, 413, b"too much\n")
             return
-        if path == "/big":
-            await self._big(send)
+        if path in {"/big", "/large"}:
+            await self._big(send, 1024 if path == "/big" else 128)
             return
         if path == "/fault":
             raise ValueError("a secret of the app")
@@ -172,9 +173,9 @@ class Echo:
         text = f"{method} {scope['raw_path'].decode()} {len(body)} {names}\n"
         await reply(send, 200, text.encode())
 
-    async def _big(self, send: Any) -> None:
+    async def _big(self, send: Any, pieces: int) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(1024):
+        for _ in range(pieces):
             await send(
                 {"type": "http.response.body", "body": bytes(65536), "more_body": True}
             )

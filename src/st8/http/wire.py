@@ -639,7 +639,13 @@ class HeadBody(Wire, kw_only=True):
 
     namespace: NamespaceField | None = None
     branch: BranchField | None = None
-    revision: Annotated[int, Meta(description="Its number.")]
+    revision: Annotated[
+        int,
+        Meta(
+            description="Its number.",
+            extra_json_schema={"minimum": 1, "maximum": 2**63 - 1},
+        ),
+    ]
     digest: Annotated[str, Meta(description="Its digest, 64 hexadecimal digits.")]
 
     def head(self) -> Head:

@@ -64,7 +64,7 @@ class CuttingProxy:
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -81,23 +81,27 @@ class CuttingProxy:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
-    async def _accept(
+    def _accepted(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        link = asyncio.current_task()
-        assert link is not None  # noqa: S101 - asyncio makes one for each
+        link = asyncio.ensure_future(self._pass_on(reader, writer))
         self._links.add(link)
-        try:
-            try:
-                other = await asyncio.open_connection("127.0.0.1", self._target_port)
-            except OSError:
-                return
-            await _Link(self, self._draw(), (reader, writer), other).run()
-        except asyncio.CancelledError:
-            pass  # it is dropped: nobody waits for this task
-        finally:
+
+        def ended(link: asyncio.Task[None]) -> None:
+            # Also of one that was dropped before it had begun.
             self._links.discard(link)
             writer.transport.abort()
+
+        link.add_done_callback(ended)
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            other = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            return
+        await _Link(self, self._draw(), (reader, writer), other).run()
 
 
 _Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
