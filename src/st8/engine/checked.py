@@ -452,7 +452,7 @@ class CheckedStore:
             return 0, ()
         revision = wanted.revision
         if isinstance(seen, Census):
-            how = problem(found, data, place)
+            how = problem(found, place)
             if how is not None:
                 self._bad_object(wanted, how, "node_wrong")
             if not found.level:

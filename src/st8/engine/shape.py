@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from st8.core.limits import NODE_ENTRIES
-from st8.core.node import encode, level_of
+from st8.core.node import level_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +45,12 @@ class Place(NamedTuple):
 ROOT = Place(-1, b"", 0, None, first=True)
 
 
-def problem(node: Node, data: bytes, place: Place) -> str | None:
-    """Return what is wrong with a node whose bytes are ``data``; None if nothing is."""
-    return next(_problems(node, data, place), None)
+def problem(node: Node, place: Place) -> str | None:
+    """Return what is wrong with a node in its place; None if nothing is."""
+    return next(_problems(node, place), None)
 
 
-def _problems(node: Node, data: bytes, place: Place) -> Iterator[str]:
+def _problems(node: Node, place: Place) -> Iterator[str]:
     keys, level = node.keys, node.level
     if not 0 < len(keys) <= NODE_ENTRIES.maximum:
         yield f"has {len(keys)} entries"
@@ -71,8 +71,6 @@ def _problems(node: Node, data: bytes, place: Place) -> Iterator[str]:
         b"\n".join(keys).decode()
     except UnicodeDecodeError:
         yield "has a key that is not UTF-8"
-    if encode(node) != data:
-        yield "is not written in the shortest form"
 
 
 def places_below(node: Node, place: Place) -> Iterator[tuple[Digest, Place]]:
