@@ -32,7 +32,6 @@ from st8.testing.child import ChildDaemon, call, free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_HERE: Final = Path(__file__).resolve().parent
 _WRITERS: Final = (1, 16)
 _PAUSE_S: Final = 0.05
 """What a collection may hold requests up for."""
@@ -193,19 +192,11 @@ def _load(
     reading.start()
     try:
         while len(loads.writes) != turns and not (done is not None and done.is_set()):
-            loads.writes.append(
-                wrk.run(
-                    f"{daemon.url}/v1/apply",
-                    writers,
-                    plan.seconds,
-                    script=_HERE / "apply.lua",
-                    argument=str(len(loads.writes)),
-                )
-            )
+            turn = len(loads.writes)
+            loads.writes.append(wrk.apply(daemon.url, writers, plan.seconds, turn))
     finally:
         over.set()
         reading.join()
-    assert not any(load.failed for load in loads.writes), loads.writes
     return loads
 
 

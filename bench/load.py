@@ -295,15 +295,7 @@ class _Served:
 
     def _apply(self, clients: int, seconds: int) -> Load:
         self._turns += 1
-        load = wrk.run(
-            f"{self.daemon.url}/v1/apply",
-            clients,
-            seconds,
-            script=_HERE / "apply.lua",
-            argument=str(self._turns),
-        )
-        assert not load.failed, load
-        return load
+        return wrk.apply(self.daemon.url, clients, seconds, self._turns)
 
     def read(self, clients: int, seconds: int, *, fresh: bool) -> float:
         """Return reads a second, or 304s if the reader has it already."""

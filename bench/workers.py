@@ -33,7 +33,6 @@ from st8.testing.child import ChildDaemon, call, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_HERE: Final = Path(__file__).resolve().parent
 _DOCUMENTS: Final = 50
 _KINDS: Final = {
     "read": f"reads of {_DOCUMENTS} documents",
@@ -210,15 +209,7 @@ class _Served:
 
     def _apply(self, clients: int, seconds: int) -> wrk.Load:
         self._turns += 1
-        load = wrk.run(
-            f"{self._daemon.url}/v1/apply",
-            clients,
-            seconds,
-            script=_HERE / "apply.lua",
-            argument=str(self._turns),
-        )
-        assert not load.failed, load
-        return load
+        return wrk.apply(self._daemon.url, clients, seconds, self._turns)
 
     def _call(self, method: str, target: str, body: object) -> None:
         with contextlib.closing(self._daemon.connect()) as connection:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import Final, NamedTuple
 
-if TYPE_CHECKING:
-    from pathlib import Path
+__all__ = ["Load", "apply", "present", "run"]
 
-__all__ = ["Load", "present", "run"]
+_APPLY: Final = Path(__file__).resolve().with_name("apply.lua")
 
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -77,6 +77,19 @@ def _read(text: str) -> Load:
         _percentile(text, 99),
         _longest(text),
     )
+
+
+def apply(daemon_url: str, clients: int, seconds: float, turn: int) -> Load:
+    """Send applies to a daemon, others in each turn; none of them fails."""
+    load = run(
+        f"{daemon_url}/v1/apply",
+        clients,
+        seconds,
+        script=_APPLY,
+        argument=str(turn),
+    )
+    assert not load.failed, load
+    return load
 
 
 def _percentile(text: str, percent: int) -> float:
