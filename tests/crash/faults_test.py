@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.crash,
-    pytest.mark.timeout(1_200),  # a hundred daemons, on a machine that does much else
+    pytest.mark.timeout(300),  # a hundred daemons, on a machine that does much else
 ]
 
 _MUTANTS = Path(__file__).parent / "mutants.py"
@@ -111,6 +111,25 @@ def test_nothing_goes_wrong_at_any_place_of_sqlite(tmp_path: Path) -> None:
     assert [] == outcome.wrong, str(outcome)
     assert set(names) <= outcome.hits.keys()
     assert len(names) == outcome.actions["KILL"] == outcome.actions["EIO"]
+
+
+def test_a_place_is_come_to_while_the_daemon_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that dies as it is asked how it is has died of what was armed."""
+    directory = tmp_path / "state"
+    monkeypatch.setattr(faultrig, "LOOK_S", 0.003)
+
+    outcome = faultrig.run(
+        tmp_path,
+        ["--state-dir", str(directory)],
+        lambda: SqliteStore(directory),
+        names=["sqlite.after_begin", "sqlite.before_commit", "write.durable"],
+        seed=1,
+    )
+
+    assert [] == outcome.wrong, str(outcome)
+    assert outcome.actions["KILL"] == 3
 
 
 def test_nothing_goes_wrong_at_any_place_of_postgresql(

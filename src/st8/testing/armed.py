@@ -261,7 +261,7 @@ def _serve(board: Board) -> None:
             shutil.copytree(command["copy"], command["to"], dirs_exist_ok=True)
             answer = 0
         elif "process" in command:
-            answer = _exit_code(command["process"], wait=command["wait"])
+            answer = _exit_code(command["process"])
             if answer is not None:
                 running.discard(command["process"])
         else:
@@ -295,9 +295,9 @@ def _fill(folder: Path, leave: int | None) -> int:
     return 0
 
 
-def _exit_code(process: int, *, wait: bool) -> int | None:
+def _exit_code(process: int) -> int | None:
     """Return the exit code of a child, negative for a signal; None while it runs."""
-    found, status = os.waitpid(process, 0 if wait else os.WNOHANG)
+    found, status = os.waitpid(process, os.WNOHANG)
     return os.waitstatus_to_exitcode(status) if found else None
 
 
@@ -395,11 +395,17 @@ class ArmedDaemon:
 
     def has_ended(self) -> bool:
         """Return whether it has ended."""
-        return self._look(wait=False)
+        if self.exit_code is None:
+            self.exit_code = self._armed.ask({"process": self.process})
+        return self.exit_code is not None
 
     def wait(self) -> int:
-        """Return its exit code, once it has ended."""
-        self._look(wait=True)
+        """Return its exit code, once it has ended; raise TimeoutError if it does not."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.has_ended():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"st8d does not end:\n{self.log()}")
+            time.sleep(_LOOK_S)
         return self.exit_code or 0
 
     def kill(self) -> int:
@@ -407,12 +413,6 @@ class ArmedDaemon:
         if self.exit_code is None:
             os.kill(self.process, signal.SIGKILL)
         return self.wait()
-
-    def _look(self, *, wait: bool) -> bool:
-        if self.exit_code is None:
-            command = {"process": self.process, "wait": wait}
-            self.exit_code = self._armed.ask(command)
-        return self.exit_code is not None
 
     def connect(self, timeout_s: float = _PATIENCE_S) -> HTTPConnection:
         """Return a keep-alive connection to it; connects when first used."""

@@ -76,6 +76,8 @@ _FENCING: Final = ("sqlite.", "disk.before_log", "disk.after_log")
 """What the names of places begin with where an error stops all writes."""
 _KEPT: Final = 5
 _PATIENCE_S: Final = 60
+LOOK_S = 1.0
+"""How long to wait for somebody who comes to a place, until the daemon is looked at."""
 _LOOKS: Final = 12
 """After how many restarts the store is looked at."""
 _STATUSES: Final = (
@@ -242,8 +244,7 @@ class _Rig:
             for action in _lasting(name):
                 self._fail(name, action)
         for name in running:
-            self._do(name, Action.KILL)
-            if self._daemon.wait() != -signal.SIGKILL:
+            if self._do(name, Action.KILL) and self._daemon.wait() != -signal.SIGKILL:
                 self._say(f"{name}: was not killed")
             self._restart()
         for name in (name for name in names if name in _OPENING):
@@ -270,8 +271,8 @@ class _Rig:
         elif action == Action.EIO and name.startswith(_FENCING):
             self._say(f"{name}: takes writes after an error")
 
-    def _do(self, name: str, action: Action) -> None:
-        """Arm a place, and wait until it has happened."""
+    def _do(self, name: str, action: Action) -> bool:
+        """Arm a place, and wait until it has happened; return whether it has."""
         self._board.arm(name, action)
         collects = name.startswith(_COLLECTING)
         collector = threading.Thread(target=self._collect, args=(name, action))
@@ -287,15 +288,18 @@ class _Rig:
             self._say(f"{name}: nobody came to it to {action.name}")
             self._board.arm(name, Action.NOTHING)
         self._note(name, action)
+        return reached
 
     def _wait(self, name: str, action: Action) -> bool:
         """Wait until somebody has come to a place that is armed; return whether."""
-        for _ in range(_PATIENCE_S):
-            if self._board.wait(name, action, 1.0):
+        for _ in range(int(_PATIENCE_S / LOOK_S)):
+            if self._board.wait(name, action, LOOK_S):
                 return True
-            if not self._is_writing():
+            if not self._is_writing() and self._board.action(name) == action:
                 # Half a write is made when there is one, which may have been only now.
                 self.outcome.fenced += 1
+                self._daemon.kill()
+                self._board.arm(name, action)  # it may have come to it as it died
                 self._restart()
         return False
 
