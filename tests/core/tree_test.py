@@ -476,7 +476,7 @@ def test_every_node_keeps_the_rules_inside() -> None:
     root = nodes.build(documents)
     for digest in nodes.reachable(root):
         node = nodes.node(digest)
-        assert sorted(set(node.keys)) == node.keys
+        assert sorted(set(node.keys)) == list(node.keys)
         assert len(node.keys) * 32 == len(node.digests)
         for index, key in enumerate(node.keys):
             assert index == 0 or level_of(key) <= node.level

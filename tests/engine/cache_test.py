@@ -97,5 +97,6 @@ def test_many_threads_may_use_it() -> None:
 
     assert [] == failures
     assert cache.size <= 500
-    assert cache._new_bytes == sum(cost for _, cost in cache._new.values())
-    assert cache._kept_bytes == sum(cost for _, cost in cache._kept.values())
+    assert cache._new_bytes == 7 * len(cache._new)
+    assert cache._kept_bytes == 7 * len(cache._kept)
+    assert cache._costs.keys() == cache._new.keys() | cache._kept.keys()

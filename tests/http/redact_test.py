@@ -53,7 +53,7 @@ def test_an_answer_that_was_begun_before_is_not_kept(leaked: Api) -> None:
     lane = app.service.lane
     since = lane.forgotten
     leaked.get(TARGETS[0])
-    [kept] = [entry for entry, _ in lane.responses._new.values()]
+    [kept] = lane.responses._new.values()
     leaked.post("/v1/redact", {"key": "password", "revision": 1})
     lane.keep(b"d", b"t", kept, since)
 

@@ -13,12 +13,15 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from st8.core import varint
 from st8.core.errors import Corrupt
 from st8.core.ids import DIGEST_BYTES, Digest, digest_of
 from st8.core.limits import TREE_LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "EMPTY",
@@ -53,16 +56,20 @@ class Node:
     def __init__(
         self,
         level: int,
-        keys: list[bytes],
+        keys: Iterable[bytes],
         digests: bytes,
-        counts: list[int] | None,
+        counts: Iterable[int] | None,
     ) -> None:
-        """Keep the parts as they are; the caller gives them up."""
+        """Keep the parts.
+
+        In tuples: unlike a list, Python's collector looks at a tuple of such values
+        once only, and thousands of nodes are cached.
+        """
         self.level = level
-        self.keys = keys
+        self.keys = tuple(keys)
         self.digests = digests
-        self.counts = counts
-        self.count = len(keys) if counts is None else sum(counts)
+        self.counts = None if counts is None else tuple(counts)
+        self.count = len(self.keys) if self.counts is None else sum(self.counts)
 
     def digest_at(self, index: int) -> Digest:
         """Return the digest of entry ``index``."""
@@ -149,7 +156,7 @@ def level_of(key: bytes) -> int:
     return min(((bits & -bits).bit_length() - 1) // 4, TREE_LEVEL.maximum)
 
 
-def _integers(values: list[int]) -> bytes:
+def _integers(values: Sequence[int]) -> bytes:
     """Return the LEB128 encodings of ``values``, one after the other."""
     if not values or max(values) < 128:
         return bytes(values)

@@ -466,6 +466,13 @@ class Store(Protocol):
         """
         ...
 
+    def tidy(self) -> None:
+        """Do what writes have put off, beside them, so that none has to do it.
+
+        To be called after each piece of work that writes much; most find nothing to do.
+        """
+        ...
+
     def held_objects(
         self, after: int, limit: int, size_max: int
     ) -> Sequence[HeldObject]:

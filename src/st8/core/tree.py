@@ -122,7 +122,7 @@ def count(
 
 def leaves(
     source: NodeSource, root: Digest, start: bytes = b"", end: bytes | None = None
-) -> Iterator[tuple[list[bytes], list[Digest]]]:
+) -> Iterator[tuple[Sequence[bytes], list[Digest]]]:
     """Yield keys and digests with ``start`` <= key < ``end``, a leaf at a time.
 
     In key order; O(log n) to begin. Leaves are read one by one at first, then more
@@ -448,7 +448,7 @@ class _Editor:
         """
         keys = node.keys
         digests = bytearray(node.digests)
-        counts = None if node.counts is None else node.counts.copy()
+        counts = None if node.counts is None else list(node.counts)
         differences: list[Difference] = []
         for key, entry in edits:
             index = bisect_left(keys, key)
@@ -466,10 +466,10 @@ class _Editor:
             else:
                 counts[index] = entry.documents
             digests[at : at + DIGEST_BYTES] = entry.digest
-        if bytes(digests) == node.digests and counts == node.counts:
+        new = Node(node.level, keys, bytes(digests), counts)
+        if new.digests == node.digests and new.counts == node.counts:
             return True
         self.differences += differences
-        new = Node(node.level, keys, bytes(digests), counts)
         above[keys[0]] = self._add(new)
         self._replaced[keys[0]] = new
         return True

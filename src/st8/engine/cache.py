@@ -30,8 +30,10 @@ class ByteCache(Generic[_KeyT, _ValueT]):
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
-        self._new: OrderedDict[_KeyT, tuple[_ValueT, int]] = OrderedDict()
-        self._kept: OrderedDict[_KeyT, tuple[_ValueT, int]] = OrderedDict()
+        self._new: OrderedDict[_KeyT, _ValueT] = OrderedDict()
+        self._kept: OrderedDict[_KeyT, _ValueT] = OrderedDict()
+        # Apart, since Python's collector would look at each pair again and again.
+        self._costs: dict[_KeyT, int] = {}
         self._new_bytes = 0
         self._kept_bytes = 0
 
@@ -42,12 +44,12 @@ class ByteCache(Generic[_KeyT, _ValueT]):
 
     def get(self, key: _KeyT) -> _ValueT | None:
         """Return the value of ``key``, or None."""
-        entry = self._kept.get(key)
-        if entry is not None:
+        value = self._kept.get(key)
+        if value is not None:
             self.hits += 1
             with suppress(KeyError):  # another thread may just have evicted it
                 self._kept.move_to_end(key)
-            return entry[0]
+            return value
         if key not in self._new:
             self.misses += 1
             return None
@@ -60,30 +62,32 @@ class ByteCache(Generic[_KeyT, _ValueT]):
         with self._lock:
             if key in self._kept or key in self._new:
                 return
-            self._new[key] = (value, cost)
+            self._new[key] = value
+            self._costs[key] = cost
             self._new_bytes += cost
             while self._new_bytes > self.maximum // _NEW_SHARE:
-                _, (_, freed) = self._new.popitem(last=False)
-                self._new_bytes -= freed
+                gone, _ = self._new.popitem(last=False)
+                self._new_bytes -= self._costs.pop(gone)
 
     def clear(self) -> None:
         """Keep nothing of what is in it."""
         with self._lock:
             self._new.clear()
             self._kept.clear()
+            self._costs.clear()
             self._new_bytes = self._kept_bytes = 0
 
     def _promote(self, key: _KeyT) -> _ValueT | None:
         with self._lock:
-            entry = self._new.pop(key, None)
-            if entry is None:
-                entry = self._kept.get(key)
-                return None if entry is None else entry[0]
+            value = self._new.pop(key, None)
+            if value is None:
+                return self._kept.get(key)
             self.hits += 1
-            self._new_bytes -= entry[1]
-            self._kept[key] = entry
-            self._kept_bytes += entry[1]
+            cost = self._costs[key]
+            self._new_bytes -= cost
+            self._kept[key] = value
+            self._kept_bytes += cost
             while self._kept_bytes > self.maximum - self.maximum // _NEW_SHARE:
-                _, (_, freed) = self._kept.popitem(last=False)
-                self._kept_bytes -= freed
-        return entry[0]
+                gone, _ = self._kept.popitem(last=False)
+                self._kept_bytes -= self._costs.pop(gone)
+        return value

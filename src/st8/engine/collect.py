@@ -218,9 +218,10 @@ class GarbageCollection:
         return raised
 
     def _done(self, took_s: float, pieces: Pieces | None) -> None:
-        """Rest after a piece that writes have waited for."""
+        """Tidy up and rest after a piece that writes have waited for."""
         if pieces is not None:
             pieces.took(took_s)
+        self._store.tidy()
         self._pace.rest(_REST * took_s)
 
     def _raise_epoch(self, namespace: Namespace, gone: list[RevisionNumber]) -> Raised:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RecentRefs", "RefSource", "Refs"]
 
-_REVISIONS_KEPT: Final = 16_384
+_REVISIONS_KEPT: Final = 2_048
+"""Each is seven objects to Python's own collector, which stops everybody to see them."""
 _BRANCHES_KEPT: Final = 65_536
 _NAMESPACES_KEPT: Final = 65_536
 _PROVEN_KEPT: Final = 65_536

@@ -75,7 +75,7 @@ def _problems(node: Node, place: Place) -> Iterator[str]:
 
 def places_below(node: Node, place: Place) -> Iterator[tuple[Digest, Place]]:
     """Yield the children of a node above the leaves, each with its place."""
-    keys, counts = node.keys, node.counts or []
+    keys, counts = node.keys, node.counts or ()
     ends = [*keys[1:], place.end]
     level = node.level - 1
     first = place.first

@@ -283,6 +283,10 @@ class MemoryStore:
         self._check_open()
         return Shrunk(0)
 
+    def tidy(self) -> None:
+        """See :class:`~st8.core.ports.Store`: nothing is put off."""
+        self._check_open()
+
     def _sweep(
         self,
         marked: Container[int],

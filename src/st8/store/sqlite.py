@@ -258,7 +258,6 @@ class SqliteStore(SqliteReads):
                 deleted = writer.changes()
                 failpoint("sqlite.objects_removed")
             held_s = time.perf_counter() - begun
-        self._move_log()
         # What was stamped in between stays, and its bytes are counted as of the rest.
         size = dead.size * deleted // len(dead.rows)
         return Swept(dead.position, deleted, size, held_s)
@@ -277,8 +276,17 @@ class SqliteStore(SqliteReads):
                 size = sqlite_collect.vacuum(writer, limit)
                 failpoint("sqlite.shrunk")
             held_s = time.perf_counter() - begun
-        self._move_log(truncate=not size)
+        if not size:
+            self._move_log(truncate=True)
         return Shrunk(size, held_s)
+
+    def tidy(self) -> None:
+        """See :class:`~st8.core.ports.Store`: it moves the log to the file.
+
+        Raises:
+            StorageFailed: It can't be synced, and the store is fenced.
+        """
+        self._move_log()
 
     def _move_log(self, *, truncate: bool = False) -> None:
         """Move the log to the file once it has grown, so that no commit has to.

@@ -33,8 +33,8 @@ __all__ = [
 
 _LOOKED_AT: Final = 4
 """A sweep looks at so many objects for each that it may delete."""
-_MOVED_PAGES: Final = 8 * 1024 * 1024 // PAGE_BYTES
-"""Pages in the log that are moved at once: half of what a commit waits for."""
+_MOVED_PAGES: Final = 2 * 1024 * 1024 // PAGE_BYTES
+"""Pages in the log that are moved at once: a commit beside it waits for their sync."""
 _INTEGER_MAX: Final = 2**63 - 1
 
 _DELETE_REVISIONS: Final = f"""

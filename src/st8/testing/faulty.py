@@ -338,6 +338,12 @@ class FaultyStore:
         self._leave("shrink")
         return shrunk
 
+    def tidy(self) -> None:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("tidy")
+        self._store.tidy()
+        self._leave("tidy")
+
     def held_objects(
         self, after: int, limit: int, size_max: int
     ) -> Sequence[HeldObject]:

@@ -507,6 +507,9 @@ class PostgresStore:
         del limit
         return Shrunk(0)
 
+    def tidy(self) -> None:
+        """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
+
     def _dead(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> tuple[int, Bigints, int]:
