@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from st8.client import AsyncClient, Client
 from st8.core.errors import Conflict, Corrupt, InvalidValue, St8Error, StorageFailed
-from st8.core.findings import Finding, Head, Progress, Verified
+from st8.core.findings import Finding, Head, Progress, Verified, as_fields
 from st8.core.ids import BranchName, Digest, Namespace, RevisionNumber, digest_of
 from st8.store.memory import MemoryStore
 from st8.testing.faulty import FaultyStore
@@ -207,6 +208,30 @@ def test_what_is_no_verification(body: bytes, kind: str, problem: str) -> None:
         pytest.raises(St8Error, match=problem),
     ):
         list(client.verify())
+
+
+def test_the_summary_is_the_last_line_whenever_it_comes(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing follows it, though it is time to send what waits just then."""
+    events = len(list(api.app.service.engine.verify()))
+    times = chain(repeat(0.0, events), repeat(1.0))
+    monkeypatch.setattr("st8.http.verification.monotonic", lambda: next(times))
+    body = api.post("/v1/verify").body
+    types = [json.loads(line)["type"] for line in body.splitlines()]
+
+    assert ["progress", "summary"] == types[-2:]
+
+
+def test_what_follows_a_summary_is_not_waited_for() -> None:
+    """The summary is the end, whatever a daemon sends with it."""
+    lines = b"".join(
+        b"%s\n" % json.dumps(as_fields(event)).encode()
+        for event in (Verified(revisions=1), Progress("reading", 1))
+    )
+    said = answer(raw=lines, headers={"content-type": "application/x-ndjson"})
+    with scripted(always(said)) as wire, Client(wire.url, retries=0) as client:
+        assert [Verified(revisions=1)] == list(client.verify())
 
 
 def test_a_head_has_a_digest() -> None:

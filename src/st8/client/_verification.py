@@ -84,8 +84,10 @@ class _Lines:
                 raise NotUnderstood(
                     "sent a line that is none of a verification"
                 ) from None
-            self.done = isinstance(event, Verified)
             yield event
+            if isinstance(event, Verified):
+                self.done = True
+                return
 
 
 def _told(call: Call[None], url: str, problem: Exception) -> St8Error:

@@ -90,7 +90,8 @@ def _lines(service: Service, plan: VerifyPlan) -> Generator[tuple[bytes, bool]]:
             else:
                 waiting.append(event)
             if monotonic() >= end_s:
-                yield _encoded([*waiting, *([latest] if latest else [])]), False
+                # Progress first: nothing may follow the summary.
+                yield _encoded([*([latest] if latest else []), *waiting]), False
                 waiting, latest = [], None
                 end_s = monotonic() + _TURN_S
         yield _encoded(waiting), True
