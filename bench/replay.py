@@ -59,6 +59,7 @@ class Line(NamedTuple):
     """One line of a history: what one commit changed."""
 
     n: int
+    time: str
     author: str
     message: str
     puts: dict[str, str]

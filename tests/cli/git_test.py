@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-import os
 import subprocess
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -14,39 +14,13 @@ from hypothesis import strategies as st
 
 from st8.cli.git_names import Names, path_of, ref_of, unescaped
 from st8.client import Client
-from st8.core.errors import RevisionNotFound
-from st8.testing.clock import SECOND_NS
+from tests.cli import git_history
+from tests.cli.repository import commits_in, compare, compare_diffs, git, tree_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cli.st8ctl import St8ctl
-
-_ENVIRONMENT: Final = {
-    "PATH": os.environ["PATH"],
-    "HOME": "/nonexistent",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "Ops",
-    "GIT_AUTHOR_EMAIL": "ops@example.com",
-    "GIT_AUTHOR_DATE": "1767225600 +0100",
-    "GIT_COMMITTER_NAME": "Ops",
-    "GIT_COMMITTER_EMAIL": "ops@example.com",
-    "GIT_COMMITTER_DATE": "1767225600 +0100",
-}
-
-
-def git(directory: Path, *arguments: str) -> str:
-    """Return what git prints."""
-    done = subprocess.run(
-        ["git", "-C", directory, *arguments],
-        capture_output=True,
-        check=False,
-        text=True,
-        env=_ENVIRONMENT,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
-
 
 # --- names ----------------------------------------------------------------------
 
@@ -125,32 +99,12 @@ def _history(st8ctl: St8ctl, seed: int) -> dict[int, dict[str, str]]:
     return states
 
 
-def _commits(repository: Path) -> dict[int, str]:
-    """Return the commit of every revision."""
-    told = git(
-        repository,
-        *("log", "--all", "--format=%H %(trailers:key=St8-Revision,valueonly)"),
-    )
-    pairs = [line.split() for line in told.splitlines() if line]
-    return {int(number): name for name, number in pairs}
-
-
-def _tree(repository: Path, commit: str) -> dict[str, str]:
-    """Return the files of a commit, by the keys they are of."""
-    names = git(repository, "ls-tree", "-r", "-z", "--name-only", commit)
-    return {
-        unescaped(name): git(repository, "show", f"{commit}:{name}")
-        for name in names.split("\0")
-        if name
-    }
-
-
 def test_git_and_st8_agree(st8ctl: St8ctl) -> None:
     """Every state, and at 50 revisions log and diff, are the same in both."""
     states = _history(st8ctl, 5)
     ended = st8ctl("export", "--git", "repo", "--namespace", "shop")
     repository = st8ctl.folder / "repo"
-    commits = _commits(repository)
+    commits = commits_in(repository)
 
     assert 0 == ended.code, ended.err
     assert "" == git(repository, "fsck", "--strict", "--full", "--no-progress")
@@ -173,52 +127,31 @@ def test_git_and_st8_agree(st8ctl: St8ctl) -> None:
             (unescaped(name), commit)
             for name, commit in (line.split() for line in tags.splitlines())
         } == {(c.name, commits[c.revision]) for c in client.checkpoints()}
-        for number in Random(1).sample(sorted(states), min(50, len(states))):
-            _compare(client, repository, number, commits, states)
+        some = Random(1).sample(sorted(states), min(50, len(states)))
+        for number in some:
+            compare(client, repository, number, commits, states[number])
+        main = {entry.revision: commits[entry.revision] for entry in client.history()}
+        compare_diffs(client, repository, main, list(main)[:10], Random(1))
     assert "" == git(repository, "status", "--porcelain", "--ignored")
     assert {".gitignore", ".github/x"} == set(_GITS) & {path_of(key) for key in _GITS}
 
 
-def _compare(
-    client: Client,
-    repository: Path,
-    number: int,
-    commits: dict[int, str],
-    states: dict[int, dict[str, str]],
-) -> None:
-    commit = commits[number]
-    for branch in client.branches():
-        there = client.scope(branch=branch.name)
-        try:
-            [entry] = there.log(1, revision=number).entries
-        except RevisionNotFound:
-            continue
-        break
-    else:
-        raise AssertionError
-    form = "%an%x00%at%x00%s%x00%P"
-    author, when, subject, parents = git(
-        repository, "show", "-s", f"--format={form}", commit
-    ).split("\0")
+def test_a_history_from_a_file(tmp_path: Path) -> None:
+    """``script/git-history`` compares as much, of any history and from its file."""
+    history = tmp_path / "history.jsonl.gz"
+    with gzip.open(history, "wt", encoding="utf-8") as file:
+        for number in range(1, 21):
+            line = {
+                "n": number,
+                "time": f"2026-01-01T00:{number // 2:02}:00Z",
+                "author": f"user-{number % 3}",
+                "message": f"change {number}",
+                "puts": {"a/é": f"{number}\n", f"a/{number}": "x"},
+                "deletes": [f"a/{number - 1}"] if number > 1 else [],
+            }
+            file.write(f"{json.dumps(line)}\n")
 
-    assert states[number] == _tree(repository, commit)
-    assert entry.message.splitlines()[0] == subject
-    assert commits.get(entry.parent, "") == parents.strip()
-    assert (entry.author.partition(" <")[0].strip("<") or "unknown") == author
-    assert int(when) == _seconds(entry.created_at)
-    told = git(repository, "diff-tree", "-r", "--root", "--name-status", "-z", commit)
-    fields = told.split("\0")[1:-1]
-    types = {"A": "create", "M": "update", "D": "delete"}
-    assert {(c.key, c.type) for c in entry.changes} == {
-        (unescaped(path), types[status])
-        for status, path in zip(fields[::2], fields[1::2], strict=True)
-    }
-
-
-def _seconds(created_at: str) -> int:
-    from st8.core.revisions import parse_time
-
-    return parse_time(created_at) // SECOND_NS
+    assert 0 == git_history.main([str(history), "--revisions", "5"])
 
 
 def test_what_was_collected_is_the_beginning(st8ctl: St8ctl) -> None:
@@ -228,11 +161,11 @@ def test_what_was_collected_is_the_beginning(st8ctl: St8ctl) -> None:
     st8ctl("gc", "--keep", "2")
     st8ctl("export", "--git", "repo")
     repository = st8ctl.folder / "repo"
-    commits = _commits(repository)
+    commits = commits_in(repository)
 
     assert {5, 6} == commits.keys()
     oldest = {f"k{number}": str(number) for number in range(5)} | {"n": "4"}
-    assert oldest == _tree(repository, commits[5])
+    assert oldest == tree_of(repository, commits[5])
     assert "" == git(repository, "fsck", "--strict")
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from st8.core import failpoints
 from st8.core.errors import InvalidValue, LimitExceeded, ShuttingDown
 from st8.core.ids import Namespace
 from st8.engine import collect
@@ -322,6 +323,26 @@ def test_marking_does_not_run_after_those_who_write(store: FaultyStore) -> None:
     assert 2 + len(made) == len(read_everything(cold))
     cold._committer.close()
     engine.close()
+
+
+def test_no_commit_has_to_move_what_a_collection_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is moved between the pieces, of revisions and of objects alike."""
+    monkeypatch.setattr("st8.store.sqlite_collect._MOVED_PAGES", 8)
+    engine = Engine(SqliteStore(tmp_path, checkpoint_pages=1_000_000), FakeClock())
+    applied(engine, *map(str, range(200)))
+    reached: list[str] = []
+    failpoints.arm(reached.append)
+    try:
+        engine.collect(keep=1)
+    finally:
+        failpoints.arm(None)
+    engine.close()
+    between = reached.index("collect.marked")
+
+    assert "sqlite.log_moved" in reached[:between]
+    assert "sqlite.log_moved" in reached[between:]
 
 
 # --- room ----------------------------------------------------------------------------------
