@@ -350,6 +350,25 @@ def test_what_can_not_be_a_document_is_named(st8ctl: St8ctl, repository: Path) -
     assert 3 == st8ctl("get", "conf/x").code
 
 
+@pytest.mark.parametrize(
+    ("message", "gap"),
+    [
+        ("fix: a subject is none", "\n\n"),
+        ("subject\n\nNote: a body\nwith more", "\n\n"),
+        ("subject\n\nbody\n\nReviewed-By: ops\nFixes: 7", "\n"),
+    ],
+)
+def test_trailers_are_one_block(
+    st8ctl: St8ctl, repository: Path, message: str, gap: str
+) -> None:
+    """Ours stands beside those that end the message, as git expects."""
+    tip = _commit(repository, message, a="1")
+    st8ctl("import", "--git", "src")
+    [entry] = json.loads(st8ctl("log", "--limit", "1", "-o", "json").out)["entries"]
+
+    assert f"{message}{gap}Git-Commit: {tip}" == entry["message"]
+
+
 def test_there_and_back(st8ctl: St8ctl) -> None:
     """What was exported and imported has the same states on all branches."""
     _history(st8ctl, 7)

@@ -30,6 +30,7 @@ _PART: Final = "Git-Commit-Part"
 _SAYS: Final = re.compile(
     rf"\n?({_COMMIT}|{_PART}): ([0-9a-f]{{40,64}})(?: \(\d+\))?\Z"
 )
+_TRAILER: Final = re.compile(r"[A-Za-z0-9-]+: ")
 _CONTROL: Final = re.compile(r"[\0-\x1f\x7f-\x9f]+")
 _FILE_MODES: Final = ("100644", "100755", "100664")
 _MANY: Final = 50
@@ -374,9 +375,12 @@ def _clean(author: str) -> str:
 
 
 def _with_trailer(message: str, trailer: str) -> str:
+    """Return a message with one more trailer, beside those that end it."""
     room = limits.MESSAGE_BYTES.maximum - len(trailer) - 2
     kept = _cut(message.replace("\0", ""), room)
-    return f"{kept}\n\n{trailer}" if kept else trailer
+    body, _, last = kept.rpartition("\n\n")
+    gap = "\n" if body and all(map(_TRAILER.match, last.splitlines())) else "\n\n"
+    return f"{kept}{gap}{trailer}" if kept else trailer
 
 
 def _cut(text: str, size: int) -> str:
