@@ -65,4 +65,4 @@ def test_empty_scopes_are_two_resources() -> None:
         Scope.parse("', '", "b"),
     ]
 
-    assert len(scopes) == len({etag_of(None, scope, tag) for scope in scopes})
+    assert len(scopes) == len({etag_of(None, scope, tag, 0) for scope in scopes})

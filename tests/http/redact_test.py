@@ -47,6 +47,25 @@ def test_what_is_kept_of_answers_is_given_up(leaked: Api) -> None:
             assert b"by ops: it leaked]" in again.body
 
 
+def test_the_tag_of_a_state_changes_with_its_text(leaked: Api) -> None:
+    """Who asks with the tag of what was read before gets what is read now.
+
+    Every daemon on the store has the same tag for it.
+    """
+    target = TARGETS[0]
+    before = leaked.get(target).headers["etag"]
+    leaked.post("/v1/redact", {"key": "password", "revision": 1})
+    again = leaked.get(target, if_none_match=before)
+    after = again.headers["etag"]
+    beside = Api(leaked.engine._store)
+
+    assert 200 == again.status
+    assert b"[st8: redacted" in again.body
+    assert 304 == leaked.get(target, if_none_match=after).status
+    assert after == beside.get(target).headers["etag"]
+    beside.close()
+
+
 def test_an_answer_that_was_begun_before_is_not_kept(leaked: Api) -> None:
     """What was read before and is ready only after the redaction is not kept."""
     app = leaked.app

@@ -159,6 +159,11 @@ class Engine:
         """
         self._forgetters.append(forget)
 
+    @property
+    def redactions(self) -> int:
+        """How many contents of documents were redacted, as far as was heard."""
+        return self._objects.redactions.count
+
     def _forget_contents(self) -> None:
         self._objects.forget_contents()
         for forget in self._forgetters:

@@ -138,6 +138,7 @@ class Objects:
         """Keep no content in memory: some may have been redacted."""
         self._forgotten += 1
         self.cached_contents.clear()
+        self.redactions.forget_count()
 
     def of(
         self, *revisions: Revision | None, over: ObjectSource | None = None

@@ -39,6 +39,24 @@ class Redactions:
         self._store = store
         self._epoch = 0
         self._known = Known({}, {})
+        self._count = 0
+        self._counted = False
+
+    @property
+    def count(self) -> int:
+        """How many there are, as far as was heard; what is read changes with it.
+
+        Raises:
+            Corrupt: A row is damaged.
+            StorageFailed: It can't be read.
+        """
+        if not self._counted:
+            self.look()
+        return self._count
+
+    def forget_count(self) -> None:
+        """Count anew when somebody asks: there may be more."""
+        self._counted = False
 
     def at(self, epoch: int) -> Known:
         """Return what was redacted when the epoch became ``epoch``, or later."""
@@ -54,12 +72,23 @@ class Redactions:
         return self._known.marks
 
     def look(self) -> None:
-        """Look at what is redacted now."""
+        """Look at what is redacted now.
+
+        Raises:
+            Corrupt: A row is damaged.
+            StorageFailed: It can't be read.
+        """
+        self._counted = True  # before it is: what is redacted meanwhile counts anew
+        try:
+            redactions = list(self._store.redactions())
+        except BaseException:
+            self._counted = False
+            raise
         marks: dict[Digest, bytes] = {}
         places: dict[Namespace, list[tuple[Key, Digest]]] = {}
-        for redaction in self._store.redactions():
+        for redaction in redactions:
             marks.setdefault(redaction.digest, mark_of(redaction))
             places.setdefault(redaction.namespace, []).append(
                 (redaction.key, redaction.digest)
             )
-        self._known = Known(marks, places)
+        self._known, self._count = Known(marks, places), len(redactions)

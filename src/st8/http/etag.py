@@ -33,16 +33,21 @@ def tag_of(tag: bytes, visible: KeySet) -> bytes:
     return sha256(tag + repr(visible.ranges).encode()).digest()[:_TAG_BYTES]
 
 
-def etag_of(revision: Revision | None, scope: Scope, tag: bytes) -> bytes:
+def etag_of(
+    revision: Revision | None, scope: Scope, tag: bytes, redactions: int
+) -> bytes:
     """Return the entity tag of a selection of a state.
 
     A revision's digest covers its namespace, number and state. Where there is no
-    revision the scope takes its place: two empty scopes are two resources.
+    revision the scope takes its place: two empty scopes are two resources. Another
+    number of redactions may be another text of the same state.
     """
     if revision is None:
         subject = b"empty" + repr(tuple(scope)).encode()
     else:
         subject = b"revision" + revision.digest
+    if redactions:
+        subject += b"redactions%d" % redactions
     digest = sha256(_FORMAT + tag + subject).digest()[:_TAG_BYTES]
     return b'"%s"' % digest.hex().encode()
 

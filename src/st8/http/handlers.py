@@ -141,7 +141,7 @@ def _state_reply(service: Service, plan: StatePlan, call: Call) -> Reply:
     state = service.engine.state(plan.scope, plan.selector, plan.freshness)
     revision = state.revision
     tag = tag_of(plan.tag, state.visible)
-    etag = etag_of(revision, plan.scope, tag)
+    etag = etag_of(revision, plan.scope, tag, service.engine.redactions)
     tags = [(b"etag", etag), NO_CACHE]
     if call.if_none_match is not None and matches(call.if_none_match, etag):
         return Reply(304, tags)
