@@ -27,7 +27,7 @@ from st8.core.errors import (
     StorageFull,
 )
 from st8.core.ids import digest_of, digest_prefix
-from st8.store import schema, sqlite, sqlite_batch, sqlite_reads
+from st8.store import schema, sqlite_batch, sqlite_reads
 from st8.store.sqlite import FILE_NAME, SqliteStore
 from st8.testing.batches import (
     KEY,
@@ -94,7 +94,7 @@ SETTINGS = {
     "busy_timeout": 5000,
     "trusted_schema": 0,
     "page_size": schema.PAGE_BYTES,
-    "wal_autocheckpoint": sqlite._CHECKPOINT_PAGES,
+    "wal_autocheckpoint": 0,  # the store does it, and sees what comes of it
     "application_id": schema.APPLICATION_ID,
     "user_version": schema.FORMAT,
     "integrity_check": "ok",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ["Connection", "Cursor", "Value", "page_of_names"]
 
@@ -53,6 +53,10 @@ class Connection(Protocol):
         self, statements: str, sequenceofbindings: Iterable[Sequence[Value]]
     ) -> Cursor:
         """Run a statement for each of the bindings."""
+        ...
+
+    def set_wal_hook(self, hook: Callable[[Connection, str, int], int], /) -> None:
+        """Call after each commit with the pages that the log has now."""
         ...
 
     def config(self, op: int, value: int) -> int:

@@ -114,7 +114,7 @@ class SqliteStore(SqliteReads):
         self._path = directory / FILE_NAME
         self._vfs = vfs
         self._peer = peer
-        self._checkpoint_pages = checkpoint_pages
+        self._checkpoint_pages, self._log_pages = checkpoint_pages, 0
         self.exclusive: bool = peer is None
         self._readers_lock = threading.Lock()
         self._idle_readers: list[Connection] = []
@@ -313,7 +313,7 @@ class SqliteStore(SqliteReads):
             except apsw.FullError:
                 return  # it stays in the log until there is room
             except apsw.Error as error:
-                self._fence(f"moving the log to {self._path} failed: {error}")
+                self._fence(f"moving the log to {self._path} failed: {_reason(error)}")
                 raise StorageFailed(
                     f"can't write {self._path}: {error}; what is acknowledged is in "
                     "its log, and writes are refused until st8d is restarted"
@@ -376,6 +376,7 @@ class SqliteStore(SqliteReads):
                 failpoint("sqlite.before_tables")
                 schema.check(writer)
                 schema.prepare(writer)
+                writer.set_wal_hook(self._logged)
                 failpoint("sqlite.after_tables")
             except BaseException:
                 writer.close()
@@ -456,7 +457,7 @@ class SqliteStore(SqliteReads):
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "trusted_schema = OFF",
-            f"wal_autocheckpoint = {self._checkpoint_pages}",
+            "wal_autocheckpoint = 0",  # see _move_long_log()
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -524,6 +525,27 @@ class SqliteStore(SqliteReads):
             except BaseException:
                 self._roll_back()
                 raise
+            self._move_long_log()
+
+    def _move_long_log(self) -> None:
+        """Move the log to the file if it is long; what was committed stays so.
+
+        SQLite would do this itself, as a part of the commit, and keep its errors to
+        itself.
+        """
+        if self._log_pages < self._checkpoint_pages:
+            return
+        try:
+            sqlite_collect.move_log(self._writer)
+        except apsw.FullError:
+            return  # it stays in the log until there is room
+        except apsw.Error as error:
+            self._fence(f"moving the log to {self._path} failed: {_reason(error)}")
+
+    def _logged(self, _writer: Connection, _name: str, pages: int) -> int:
+        """Take note of how long the log is, after each commit."""
+        self._log_pages = pages
+        return apsw.SQLITE_OK
 
     @contextmanager
     def _overwriting(self) -> Generator[None]:
@@ -590,7 +612,7 @@ class SqliteStore(SqliteReads):
             )
         if isinstance(error, apsw.ConstraintError) and rolled_back:
             return InternalError(f"a batch breaks a rule of the store: {error}")
-        self._fence(str(error) or type(error).__name__)
+        self._fence(_reason(error))
         if committing and isinstance(error, apsw.IOError):
             return OutcomeUnknown(
                 f"the commit to {self._path} failed ({error}): it may or may not be "
@@ -609,3 +631,7 @@ class SqliteStore(SqliteReads):
             self._fence(f"rolling back failed: {error}")
             return False
         return True
+
+
+def _reason(error: apsw.Error) -> str:
+    return str(error) or type(error).__name__

@@ -40,6 +40,7 @@ __all__ = [
     "DISK",
     "NAMES",
     "PROGRAM",
+    "SYNCED",
     "Action",
     "Armed",
     "ArmedDaemon",
@@ -57,6 +58,9 @@ DISK: Final = (
     "disk.after_file_sync",
 )
 """Places below SQLite: of its log, and of its file, which only its checkpoints write."""
+
+SYNCED: Final = ("sqlite.after_commit", *(name for name in DISK if "_sync" in name))
+"""Places where a lack of space is an error like any: so SQLite takes a failed sync."""
 
 PROGRAM: Final = (sys.executable, "-m", "st8.testing.armed")
 """The command of this program; it wants the board."""
@@ -165,14 +169,10 @@ class _Disk(FailingDisk):
         self._board = board
         self._reached = reached
 
-    def take_space(self, file: str, size: int) -> None:
-        """Take the space for a write, or say that there is none.
-
-        There always is for the file: SQLite lets a commit succeed whose checkpoint
-        does not, but apsw raises what the VFS has raised.
-        """
+    def take_space(self, size: int) -> None:
+        """Take the space for a write, or say that there is none."""
         left = self._board.space
-        if left is not None and file != "db":
+        if left is not None:
             if left < size:
                 raise apsw.FullError("no space")
             self._board.space = left - size
@@ -214,7 +214,7 @@ def _arm(board: Board, *, disk_too: bool) -> None:
 def _error(name: str, action: Action) -> Exception:
     """Return the error as it comes from below a place."""
     part = name.partition(".")[0]
-    full = action == Action.ENOSPC
+    full = action == Action.ENOSPC and name not in SYNCED
     if part in {"sqlite", "disk"} and name not in _WITHOUT_SQLITE:
         return apsw.FullError("no space") if full else apsw.IOError("disk I/O error")
     if part == "postgres":

@@ -69,7 +69,7 @@ class FailingDisk(apsw.VFS):
         short, self._short = self._short, False
         return short
 
-    def take_space(self, file: str, size: int) -> None:
+    def take_space(self, size: int) -> None:
         """Do nothing, before a write of so many bytes; for those who inherit."""
 
     def after(self, kind: str, file: str) -> None:
@@ -114,7 +114,7 @@ class _File(apsw.VFSFile):
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
         self._vfs.before("write", self._end)
-        self._vfs.take_space(self._end, len(data))
+        self._vfs.take_space(len(data))
         if self._vfs.takes_half():
             half = bytes(data)[: len(data) // 2]
             super().xWrite(half, offset)  # pyright: ignore[reportUnknownMemberType]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from st8.core.errors import St8Error
 from st8.core.failpoints import NAMES
-from st8.testing.armed import DISK, PROGRAM, Action, Armed, ArmedDaemon
+from st8.testing.armed import DISK, PROGRAM, SYNCED, Action, Armed, ArmedDaemon
 from st8.testing.child import call
 from st8.testing.ledger import Ledger
 from st8.testing.oracle import Oracle
@@ -76,6 +77,7 @@ _FENCING: Final = ("sqlite.", "disk.before_log", "disk.after_log")
 """What the names of places begin with where an error stops all writes."""
 _KEPT: Final = 5
 _PATIENCE_S: Final = 60
+_LOOK_AGAIN_S: Final = 0.01
 LOOK_S = 1.0
 """How long to wait for somebody who comes to a place, until the daemon is looked at."""
 _LOOKS: Final = 12
@@ -86,7 +88,7 @@ _STATUSES: Final = (
     HTTPStatus.INSUFFICIENT_STORAGE,
 )
 _HARMLESS: Final = (Action.SLEEP, Action.HOLD, Action.ENOSPC)
-"""After these the daemon goes on."""
+"""After these the daemon goes on, in most places."""
 
 
 def places(store: str) -> list[str]:
@@ -256,6 +258,8 @@ class _Rig:
     def _do_no_harm(self, name: str) -> None:
         """Do what a daemon goes on after."""
         for action in _HARMLESS:
+            if action in _lasting(name):
+                continue
             self._do(name, action)
             if not self._is_writing():
                 self._say(f"{name}: takes no writes after {action.name}")
@@ -264,12 +268,22 @@ class _Rig:
     def _fail(self, name: str, action: Action) -> None:
         """Do what stops the writes of a daemon, in most places."""
         self._do(name, action)
-        if not self._is_writing():
+        must_stop = action == Action.EIO and name.startswith(_FENCING)
+        if self._stops(patience_s=_PATIENCE_S if must_stop else 0):
             self.outcome.fenced += 1
             self._try_to_write(name)
             self._restart()
-        elif action == Action.EIO and name.startswith(_FENCING):
+        elif must_stop:
             self._say(f"{name}: takes writes after an error")
+
+    def _stops(self, patience_s: float) -> bool:
+        """Return whether the daemon says, within a time, that it takes no writes."""
+        deadline = time.monotonic() + patience_s
+        while self._is_writing():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        return True
 
     def _do(self, name: str, action: Action) -> bool:
         """Arm a place, and wait until it has happened; return whether it has."""
@@ -371,4 +385,6 @@ class _Rig:
 
 def _lasting(name: str) -> list[Action]:
     """Return what may stop the writes of a daemon."""
+    if name in SYNCED:
+        return [Action.EIO, Action.ENOSPC]
     return [Action.EIO, Action.SHORT] if name in _BEFORE_WRITES else [Action.EIO]
