@@ -25,6 +25,7 @@ from st8.testing.batches import (
     epoch_of,
     objects_of,
     record_of,
+    redaction_of,
     sweep_all,
     write,
 )
@@ -54,13 +55,14 @@ class Tally:
 
 
 def _work(store: SqliteStore, tally: Tally) -> None:
-    """Commit revisions, with a collection in between, until something fails."""
+    """Commit revisions until something fails; in between collect, and redact."""
     try:
         for number in range(WRITES):
             tally.acknowledged.append(write(store))
             if number == WRITES // 2:
                 epoch = store.raise_epoch({}, epoch_of(store)).epoch
                 sweep_all(store, [], epoch)
+                store.redact(lambda: [redaction_of(b"secret", A)])
     except St8Error as error:
         tally.error = error
 

@@ -233,8 +233,8 @@ class SqliteStore(SqliteReads):
             with self._overwriting(), self._writing() as writer:
                 write_redactions(writer, choose())
                 epoch = count_up_epoch(writer)
-            with suppress(apsw.Error):  # a reader holds on to it
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self._write_lock:
+                self._move_all(truncate=True)
         self._tell(None)
         return epoch
 
@@ -457,7 +457,7 @@ class SqliteStore(SqliteReads):
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "trusted_schema = OFF",
-            "wal_autocheckpoint = 0",  # see _move_long_log()
+            "wal_autocheckpoint = 0",  # see _move_all()
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -525,18 +525,17 @@ class SqliteStore(SqliteReads):
             except BaseException:
                 self._roll_back()
                 raise
-            self._move_long_log()
+            if self._log_pages >= self._checkpoint_pages:
+                self._move_all()
 
-    def _move_long_log(self) -> None:
-        """Move the log to the file if it is long; what was committed stays so.
+    def _move_all(self, *, truncate: bool = False) -> None:
+        """Move the log to the file, between two commits; what is committed stays so.
 
-        SQLite would do this itself, as a part of the commit, and keep its errors to
-        itself.
+        SQLite would do this itself, as a part of a commit, and keep its errors to
+        itself. ``truncate`` also cuts the log off, if nobody reads in it.
         """
-        if self._log_pages < self._checkpoint_pages:
-            return
         try:
-            sqlite_collect.move_log(self._writer)
+            sqlite_collect.move_log(self._writer, truncate=truncate)
         except apsw.FullError:
             return  # it stays in the log until there is room
         except apsw.Error as error:
