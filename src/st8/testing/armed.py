@@ -40,7 +40,7 @@ __all__ = [
     "DISK",
     "NAMES",
     "PROGRAM",
-    "SYNCED",
+    "UNKNOWN",
     "Action",
     "Armed",
     "ArmedDaemon",
@@ -59,8 +59,16 @@ DISK: Final = (
 )
 """Places below SQLite: of its log, and of its file, which only its checkpoints write."""
 
-SYNCED: Final = ("sqlite.after_commit", *(name for name in DISK if "_sync" in name))
-"""Places where a lack of space is an error like any: so SQLite takes a failed sync."""
+UNKNOWN: Final = (
+    "sqlite.after_commit",
+    "postgres.after_commit",
+    *(name for name in DISK if "_sync" in name),
+)
+"""Places where no error says that nothing was changed, not even a lack of space.
+
+SQLite takes a failed sync for an error of the disk, whatever the reason; and when a
+server has answered, all that can still go wrong is the connection.
+"""
 
 PROGRAM: Final = (sys.executable, "-m", "st8.testing.armed")
 """The command of this program; it wants the board."""
@@ -214,12 +222,14 @@ def _arm(board: Board, *, disk_too: bool) -> None:
 def _error(name: str, action: Action) -> Exception:
     """Return the error as it comes from below a place."""
     part = name.partition(".")[0]
-    full = action == Action.ENOSPC and name not in SYNCED
+    full = action == Action.ENOSPC and name not in UNKNOWN
     if part in {"sqlite", "disk"} and name not in _WITHOUT_SQLITE:
         return apsw.FullError("no space") if full else apsw.IOError("disk I/O error")
     if part == "postgres":
         import psycopg  # noqa: PLC0415 - an extra
 
+        if name in UNKNOWN:
+            return psycopg.OperationalError("the connection is lost")
         return (psycopg.errors.DiskFull if full else psycopg.errors.IoError)("planted")
     number = errno.ENOSPC if full else errno.EIO
     return OSError(number, os.strerror(number))

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from st8.core.errors import St8Error
 from st8.core.failpoints import NAMES
-from st8.testing.armed import DISK, PROGRAM, SYNCED, Action, Armed, ArmedDaemon
+from st8.testing.armed import DISK, PROGRAM, UNKNOWN, Action, Armed, ArmedDaemon
 from st8.testing.child import call
 from st8.testing.ledger import Ledger
 from st8.testing.oracle import Oracle
@@ -385,6 +385,6 @@ class _Rig:
 
 def _lasting(name: str) -> list[Action]:
     """Return what may stop the writes of a daemon."""
-    if name in SYNCED:
+    if name in UNKNOWN:
         return [Action.EIO, Action.ENOSPC]
     return [Action.EIO, Action.SHORT] if name in _BEFORE_WRITES else [Action.EIO]
