@@ -52,6 +52,15 @@ def test_the_daemon_serves_it(api: Api) -> None:
     assert "application/json" == answer.headers["content-type"]
 
 
+def test_an_integer_has_64_bits() -> None:
+    """No larger one is described as what the daemon takes."""
+    integers = [found for found in walk(DOCUMENT) if found.get("type") == "integer"]
+
+    assert integers
+    for found in integers:
+        assert -(2**63) <= found["minimum"] <= found["maximum"] <= 2**63 - 1, found
+
+
 def test_every_operation_is_in_it_and_nothing_else() -> None:
     """Paths and methods are those of the table."""
     expected = {(operation.path, operation.name) for operation in OPERATIONS}

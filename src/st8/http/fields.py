@@ -36,13 +36,6 @@ __all__ = [
 ]
 
 
-_INT64 = {
-    "format": "int64",
-    "minimum": -(1 << (limits.JSON_INTEGER_BITS.maximum - 1)),
-    "maximum": (1 << (limits.JSON_INTEGER_BITS.maximum - 1)) - 1,
-}
-
-
 def _text(description: str, limit: limits.Limit, **schema: Any) -> Meta:
     """Return what is said of a text of so many bytes at most."""
     return Meta(
@@ -84,7 +77,6 @@ RevisionField = Annotated[
     Meta(
         description="A revision's number, or a negative number relative to the head: "
         "-1 is the one before it. 0 stands for not given.",
-        extra_json_schema=_INT64,
     ),
 ]
 CheckpointField = Annotated[
@@ -107,7 +99,6 @@ ExpectField = Annotated[
         ge=0,
         description="Refuse with 409 unless the branch's head is this revision; 0 "
         "expects that nothing was applied yet.",
-        extra_json_schema={**_INT64, "minimum": 0},
     ),
 ]
 DryRunField = Annotated[
@@ -141,7 +132,6 @@ LogAfterField = Annotated[
         ge=0,
         description="Only entries older than this revision: the `next` of the page "
         "before.",
-        extra_json_schema={**_INT64, "minimum": 0},
     ),
 ]
 StateLimitField = Annotated[

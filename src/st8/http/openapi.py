@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -19,6 +19,11 @@ __all__ = ["document"]
 _REFS: Final = "#/components/schemas/{name}"
 _PROBLEM: Final = "application/problem+json"
 
+_INTEGER: Final = {
+    "format": "int64",
+    "minimum": -(1 << (limits.JSON_INTEGER_BITS.maximum - 1)),
+    "maximum": (1 << (limits.JSON_INTEGER_BITS.maximum - 1)) - 1,
+}
 _ETAG_HEADER: Final = {
     "description": "Strong; from the revision and the selection.",
     "schema": {"type": "string"},
@@ -47,7 +52,7 @@ def document(version: str) -> dict[str, Any]:
         method = "get" if operation.method == EVERY_METHOD else operation.method.lower()
         path = paths.setdefault(operation.path, {})
         path[method] = _operation(operation, schemas)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "st8",
@@ -62,6 +67,22 @@ def document(version: str) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    _bound(described)
+    return described
+
+
+def _bound(described: object) -> None:
+    """Say of every integer in a description that it has 64 bits."""
+    if isinstance(described, list):
+        for each in cast("list[object]", described):
+            _bound(each)
+    elif isinstance(described, dict):
+        fields = cast("dict[str, object]", described)
+        for each in fields.values():
+            _bound(each)
+        if fields.get("type") == "integer":
+            for name, value in _INTEGER.items():
+                fields.setdefault(name, value)
 
 
 def _schemas() -> dict[str, Any]:

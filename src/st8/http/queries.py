@@ -121,7 +121,8 @@ class StateQuery(Query):
         int,
         Meta(
             description="Only a head that is this revision or a later one: who was "
-            "answered it by one daemon sees it at any other."
+            "answered it by one daemon sees it at any other.",
+            extra_json_schema={"minimum": 0},
         ),
     ] = 0
     max_stale: Annotated[
