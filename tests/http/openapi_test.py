@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -50,6 +51,31 @@ def test_the_daemon_serves_it(api: Api) -> None:
         answer.json["info"]["version"],
     )
     assert "application/json" == answer.headers["content-type"]
+
+
+def test_links_lead_to_what_there_is() -> None:
+    """Each names an operation, its parameters or fields, and fields of the answer."""
+    schemas = DOCUMENT["components"]["schemas"]
+    operations = {operation.name: operation for operation in OPERATIONS}
+    links = 0
+    for operation in OPERATIONS:
+        done = described(operation)["responses"]["200"]
+        for link in done.get("links", {}).values():
+            target = described(operations[link["operationId"]])
+            names = {parameter["name"] for parameter in target["parameters"]}
+            asked = {**link.get("parameters", {}), **link.get("requestBody", {})}
+            if "requestBody" in link:
+                body = target["requestBody"]["content"]["application/json"]["schema"]
+                names |= set(schemas[body["$ref"].rpartition("/")[2]]["properties"])
+            answer = done["content"]["application/json"]["schema"]["$ref"]
+            said = schemas[answer.rpartition("/")[2]]["properties"]
+            used = re.findall(r"\$response\.body#/(\w+)", json.dumps(link))
+
+            assert set(asked) <= names, link
+            assert set(used) <= set(said), link
+            links += 1
+
+    assert links > 20
 
 
 def test_an_integer_has_64_bits() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from http import HTTPStatus
 from typing import Any
 
 import schemathesis
@@ -14,6 +16,7 @@ from st8.engine.engine import Engine
 from st8.http.app import create_app
 from st8.http.openapi import document
 from st8.store.memory import MemoryStore
+from st8.testing.clock import FakeClock
 from tests.http.asgi import TOKEN, VERSION
 
 CONFIG = SchemathesisConfig(
@@ -47,7 +50,13 @@ _EXAMPLES = _EXAMPLES if _EXAMPLES >= 1_000 else 25  # the profiles of long form
 
 
 # A watch has no end; watch_test.py is about it.
-@SCHEMA.exclude(path="/v1/watch").parametrize()
+WITH_END = SCHEMA.exclude(path="/v1/watch")
+# The probes answer every method, which OpenAPI has no word for; and the token is sent
+# with every request here: access_test.py is about those without.
+EXCLUDED = [unsupported_method, ignored_auth]
+
+
+@WITH_END.parametrize()
 @settings(
     max_examples=_EXAMPLES,
     deadline=None,
@@ -55,6 +64,44 @@ _EXAMPLES = _EXAMPLES if _EXAMPLES >= 1_000 else 25  # the profiles of long form
 )
 def test_the_api_keeps_to_its_description(case: Any) -> None:
     """Answers match the schema, errors are described, and none is a fault."""
-    # The probes answer every method, which OpenAPI has no word for; and the token
-    # is sent with every request here: access_test.py is about those without.
-    case.call_and_validate(excluded_checks=[unsupported_method, ignored_auth])
+    case.call_and_validate(excluded_checks=EXCLUDED)
+
+
+def test_sequences_of_requests_keep_to_it_too() -> None:
+    """So it is where requests follow the links of answers that came before."""
+    seen = Counter[int]()
+    # Another store for each sequence: the same requests have to have the same answers.
+    engines: list[Engine] = []
+    apps: list[Any] = []
+
+    async def app(*call: Any) -> None:
+        await apps[-1](*call)
+
+    def begin(_machine: object) -> None:
+        engines.append(Engine(MemoryStore(), FakeClock()))
+        apps[:] = [create_app(engines[-1], token=TOKEN, version=VERSION)]
+
+    def end(_machine: object) -> None:
+        engines.pop().close()
+
+    def validate(_machine: object, response: Any, case: Any, **_: object) -> None:
+        seen[response.status_code] += 1
+        case.validate_response(response, excluded_checks=EXCLUDED)
+
+    schema = schemathesis.openapi.from_dict(document(VERSION), config=CONFIG)
+    schema.app = app
+    machine: Any = type(
+        "Sequences",
+        (schema.exclude(path="/v1/watch").as_state_machine(),),
+        {"setup": begin, "teardown": end, "validate_response": validate},
+    )
+    machine.run(
+        settings=settings(
+            max_examples=_EXAMPLES,
+            stateful_step_count=10,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    )
+
+    assert seen[HTTPStatus.OK]

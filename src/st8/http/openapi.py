@@ -8,6 +8,7 @@ import msgspec
 
 from st8.core import limits
 from st8.core.errors import LimitExceeded, St8Error
+from st8.http.links import links_of
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
 from st8.http.shapes import Problem
 
@@ -158,6 +159,8 @@ def _success(operation: Operation) -> dict[str, Any]:
     else:
         content = {"application/json": {"schema": _reference(answer.__name__)}}
     done: dict[str, Any] = {"description": "Done.", "content": content}
+    if links := links_of(operation.name):
+        done["links"] = links
     if not operation.conditional:
         return {"200": done}
     done["headers"] = {"ETag": _ETAG_HEADER}
