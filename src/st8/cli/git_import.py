@@ -144,12 +144,12 @@ class Importer:
             "for-each-ref",
             "--format=%(HEAD)%(objectname) %(refname:lstrip=2)",
             "refs/heads",
-        ).splitlines()
+        ).split("\n")[:-1]
         lines.sort(key=lambda line: line[0] != "*")
         pairs = [line[1:].split(" ", 1) for line in lines]
         if not pairs:
             raise InvalidInput(f"{self._directory!r} has no branch to import")
-        return [(self._name(name), tip) for tip, name in pairs]
+        return [(self._ref("branch", name), tip) for tip, name in pairs]
 
     def _tags(self) -> list[_Tag]:
         form = "%(refname:lstrip=2)%00%(objectname)%00%(*objectname)%00%(taggername)"
@@ -164,17 +164,32 @@ class Importer:
                     text = self._git(
                         "for-each-ref", "--format=%(contents)", f"refs/tags/{name}"
                     ).strip()
-                found.append(_Tag(self._name(name), target or own, tagger, text))
+                found.append(_Tag(self._ref("tag", name), target or own, tagger, text))
         return found
+
+    def _ref(self, kind: str, name: str) -> str:
+        """Return the name of a branch or tag as st8 has it.
+
+        Raises:
+            InvalidInput: It is not UTF-8.
+        """
+        data = os.fsencode(name)
+        try:
+            return self._name(data.decode())
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                f"the name of {kind} {data.decode(errors='replace')!r} is not UTF-8; "
+                "rename it, or import without --all what is checked out"
+            ) from None
 
     def _chain(self, tip: str) -> list[_Commit]:
         """Return the commits of a branch that change what is imported, oldest first."""
         scope = ("--", f":(top,literal){self._path}") if self._path else ()
-        told = self._git(
-            "rev-list", "--first-parent", "--parents", "--reverse", tip, *scope
-        )
-        lines = [line.split() for line in told.splitlines()]
-        return [_Commit(name, next(iter(rest), None)) for name, *rest in lines]
+        told = self._git("rev-list", "--first-parent", "--reverse", tip, *scope)
+        names = told.split()
+        # What a commit has there is compared with the one before it that is in the
+        # list: to it alone nothing that is between them made a difference.
+        return [*map(_Commit, names, [None, *names])]
 
     # --- branches --------------------------------------------------------------
 
@@ -276,12 +291,16 @@ class Importer:
             yield documents, deletes
 
     def _changes(self, commit: _Commit) -> Iterator[_Change]:
-        against = ("--root",) if commit.parent is None else (commit.parent,)
+        against = commit.parent
+        if against is None:
+            # Not --root, which says nothing of a merge: nothing is before it here.
+            empty = self._git("hash-object", "-t", "tree", "--stdin")
+            against = empty.strip()
         relative = (f"--relative={self._path}/",) if self._path else ("--no-relative",)
         raw = git.run(
             self._directory,
             *("diff-tree", "-r", "-z", "--no-renames", "--no-commit-id"),
-            *(*relative, *against, commit.name),
+            *(*relative, against, commit.name),
         )
         fields = iter(raw.split(b"\0"))
         # In pairs; what is behind the last one is empty.
@@ -363,7 +382,7 @@ def _read_commit(data: bytes) -> tuple[str, str]:
     try:
         message = body.decode(encoding)
         author = fields[b"author"].decode(encoding)
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, ValueError):  # some codecs are not for texts
         message = body.decode(errors="replace")
         author = fields[b"author"].decode(errors="replace")
     person = author.rsplit(" ", 2)[0]
