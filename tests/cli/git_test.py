@@ -423,12 +423,12 @@ def test_a_name_that_is_not_utf8(st8ctl: St8ctl, repository: Path, kind: str) ->
     """It is named with the remedy, before anything is imported."""
     git(repository, kind, os.fsdecode(b"odd\xff"))
     ended = st8ctl("import", "--git", "src", "--all")
+    remedy = "rename it, or import without --all what is checked out"
 
     assert (
         7,
         "",
-        f"error: the name of {kind} 'odd\ufffd' is not UTF-8; rename it, or import "
-        "without --all what is checked out\n",
+        f"error: the name of {kind} 'odd\ufffd' is not UTF-8; {remedy}\n",
     ) == ended
     assert 3 == st8ctl("log").code
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +21,16 @@ if TYPE_CHECKING:
     from tests.transcripts.stage import Stage
     from tests.transcripts.terminal import Shown
 
+FULL = Path("/dev/full")
 WHOLE = "no damage: 1 namespace, 2 revisions, 1 branch, 1 checkpoint, 5 objects\n"
 DAMAGED = """\
 object_missing: revision 1 of namespace 'default': object \
 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, key 'a', is missing
 DAMAGED, 1 finding: 1 namespace, 2 revisions, 1 branch, 1 checkpoint, 5 objects
 """
+
+
+_PROGRAM = "from st8.cli.main import main; main()"
 
 
 @pytest.fixture
@@ -108,3 +115,22 @@ def test_a_daemon_that_is_not_there(applied: Stage) -> None:
 
     assert (2, "") == (done.code, done.out)
     assert "127.0.0.1:9" in done.err
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no full device")
+def test_an_output_that_is_full(applied: Stage) -> None:
+    """What can't be written is no damage: it ends with 2."""
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, "--server", applied.url, "verify"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert (2, "error: can't write the output: No space left on device\n") == (
+        done.returncode,
+        done.stderr,
+    )

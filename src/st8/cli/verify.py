@@ -56,15 +56,15 @@ def verify(
     head elsewhere can tell by --expect-head or --expect-heads. Exit codes: 0 no damage,
     1 damage was found, 2 it could not be verified.
     """
-    from st8.core.errors import St8Error
-
     expected = _expected(flags, expect_head, expect_heads)
     try:
         with flags.connect() as client:
             damaged = _print(
                 flags, client.verify(full=full, heads=heads, expected=expected)
             )
-    except St8Error as error:
+    except BrokenPipeError:
+        raise
+    except Exception as error:
         error.__dict__["exit_code"] = _NOT_VERIFIED  # whatever it is elsewhere
         raise
     if damaged:
