@@ -337,10 +337,13 @@ def test_a_history_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
     assert f"Git-Commit: {tip}" in st8ctl("show").out
 
 
-def test_a_directory_of_it_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
+@pytest.mark.parametrize("path", ["conf/", "./conf", "conf//."])
+def test_a_directory_of_it_is_replayed(
+    st8ctl: St8ctl, repository: Path, path: str
+) -> None:
     """With PATH keys begin there, and commits that do not touch it are left out."""
     del repository
-    ended = st8ctl("import", "--git", "src", "conf/")
+    ended = st8ctl("import", "--git", "src", path)
 
     assert 0 == ended.code, ended.err
     assert ["merged", "second\n\nwith a body", "first"] == [
@@ -407,6 +410,18 @@ def test_branches_and_tags(st8ctl: St8ctl, repository: Path) -> None:
     assert git(repository, "show", "side:readme") == (
         st8ctl("get", "readme", "--branch", "side").out
     )
+
+
+def test_a_file_of_any_size_is_left_out(st8ctl: St8ctl, repository: Path) -> None:
+    """What is too large is named with its size, and what comes after it is read."""
+    (repository / "huge").write_bytes(bytes(9_000_001))
+    _commit(repository, "too much", later="1")
+    stopped = st8ctl("import", "--git", "src")
+    ended = st8ctl("import", "--git", "src", "--skip-unfit")
+
+    assert "can't be a document: it has 9,000,001 bytes" in stopped.err
+    assert "left out 1 file(s) that can't be documents\n" == ended.err
+    assert "1" == st8ctl("get", "later").out
 
 
 def test_names_that_hold_a_line_separator(st8ctl: St8ctl, repository: Path) -> None:

@@ -8,6 +8,7 @@ on behind what is there, also when the repository has grown.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -102,7 +103,8 @@ class Importer:
         if git.run(directory, "rev-parse", "--is-bare-repository") == b"false\n":
             root = git.run(directory, "rev-parse", "--show-toplevel")
             self._directory = os.fsdecode(root).rstrip("\n")
-        self._path = path.strip("/")
+        within = posixpath.normpath(path.strip("/"))
+        self._path = "" if within == "." else within
         names = git.run(self._directory, "config", "--default", "", "st8.names")
         escaped = names.strip() == b"escaped"
         self._name: Callable[[str], str] = unescaped if escaped else str
@@ -245,7 +247,7 @@ class Importer:
         self, there: Client, commit: _Commit, head: int, blobs: git.Blobs
     ) -> int:
         """Apply what a commit changes, in parts if it is large; return the head."""
-        author, message = _read_commit(blobs.read(commit.name))
+        author, message = _read_commit(blobs.read(commit.name)[1])
         parts = self._parts(commit, blobs)
         part = next(parts, None)
         number = 1
@@ -362,10 +364,10 @@ def _content(change: _Change, blobs: git.Blobs) -> tuple[str | None, str]:
     if change.mode not in _FILE_MODES:
         kind = "a submodule" if change.mode == "160000" else "a symbolic link"
         return None, f"it is {kind}"
-    data = blobs.read(change.name or "")
-    if len(data) > limits.CONTENT_BYTES.maximum:
+    size, data = blobs.read(change.name or "", limits.CONTENT_BYTES.maximum)
+    if size > limits.CONTENT_BYTES.maximum:
         return None, (
-            f"it has {len(data):,} bytes, and {limits.CONTENT_BYTES.name} is "
+            f"it has {size:,} bytes, and {limits.CONTENT_BYTES.name} is "
             f"{limits.CONTENT_BYTES.maximum:,}"
         )
     try:
