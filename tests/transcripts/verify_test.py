@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from st8.core.ids import digest_of
 from st8.store.memory import MemoryStore
@@ -115,6 +116,15 @@ def test_a_daemon_that_is_not_there(applied: Stage) -> None:
 
     assert (2, "") == (done.code, done.out)
     assert "127.0.0.1:9" in done.err
+
+
+def test_yaml_documents(applied: Stage) -> None:
+    """As YAML each finding, head and summary is a document, with the fields of JSON."""
+    told = applied.pipe("verify", "--heads", "-o", "yaml")
+    lines = applied.pipe("verify", "--heads", "-o", "json").out.splitlines()
+
+    assert 0 == told.code
+    assert list(map(json.loads, lines)) == list(yaml.safe_load_all(told.out))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="has no full device")
