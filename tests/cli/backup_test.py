@@ -113,6 +113,20 @@ def test_a_file_that_is_there(applied: St8ctl) -> None:
     assert 7 == applied("backup", "nowhere/b").code
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_only_a_file_is_replaced(applied: St8ctl, force: tuple[str, ...]) -> None:
+    """A pipe, as a device, stays what it is, also with --force, and is not waited for."""
+    os.mkfifo(applied.folder / "pipe")
+    code, _, err = applied("backup", "pipe", *force)
+
+    assert (7, "error: 'pipe' is no file, and is not replaced; name a new file\n") == (
+        code,
+        err,
+    )
+    assert (applied.folder / "pipe").is_fifo()
+    assert "error: 'pipe' is no file\n" == applied("restore-backup", "pipe").err
+
+
 def test_what_is_there_stays(applied: St8ctl) -> None:
     """A store that has one of the namespaces is left as it is."""
     applied("backup", "b")

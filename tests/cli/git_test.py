@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,14 @@ def test_every_name_is_taken_by_git(name: str) -> None:
     assert name == unescaped(path_of(name))
 
 
+@given(st.text("a/.é %", min_size=1, max_size=300))
+def test_no_part_of_a_name_is_too_long(name: str) -> None:
+    """Each part has room in a file system, with what git writes behind it."""
+    for written in (ref_of(name), path_of(name)):
+        assert [] == [part for part in written.split("/") if len(part.encode()) > 250]
+        assert name == unescaped(written)
+
+
 @given(st.lists(_NAMES, unique=True))
 def test_no_name_is_a_directory_of_another(names: list[str]) -> None:
     """Names stay apart, and none goes on where another ends."""
@@ -61,7 +70,7 @@ def test_no_name_is_a_directory_of_another(names: list[str]) -> None:
 
 _GITS: Final = (
     *(".git/config", ".GIT/x", ".g\u200cit", "c/.gitmodules", "GIT~1", "GITMOD~2"),
-    *(".git ", ".git::$x", ".gitignore", ".github/x"),
+    *(".git ", ".git::$x", ".gitignore", ".github/x", ".gitattributes"),
 )
 """What git would take for its own, and what only begins like it."""
 
@@ -191,6 +200,57 @@ def test_what_is_there_is_left_alone(st8ctl: St8ctl) -> None:
     assert ["mine"] == [path.name for path in (st8ctl.folder / "repo").iterdir()]
 
 
+def test_the_current_directory_is_not_replaced(st8ctl: St8ctl) -> None:
+    """It is refused with the reason, before anything is read."""
+    st8ctl("apply", "-v", "a=1")
+    ended = st8ctl("export", "--git", ".")
+
+    assert (
+        7,
+        "",
+        "error: '.' is the current directory, which can't be replaced; name one in it\n",
+    ) == ended
+
+
+def test_a_link_to_an_empty_directory_is_followed(st8ctl: St8ctl) -> None:
+    """The repository is where the link leads, and the link stays."""
+    st8ctl("apply", "-v", "a=1")
+    (st8ctl.folder / "there").mkdir()
+    (st8ctl.folder / "link").symlink_to("there")
+    ended = st8ctl("export", "--git", "link")
+
+    assert 0 == ended.code, ended.err
+    assert (st8ctl.folder / "link").is_symlink()
+    assert "1" == (st8ctl.folder / "there" / "a").read_text()
+
+
+def test_odd_names_and_contents_are_fit_for_git(st8ctl: St8ctl) -> None:
+    """Names of any length, and what git would act upon: fsck, clone, checkout agree."""
+    long = "e" * 255
+    odd = {
+        ".gitattributes": f"* eol=crlf {'x' * 3000}\n",
+        "crlf": "a\r\nb\n",
+        long: "1",
+    }
+    with Client(st8ctl.url, namespace="shop") as client:
+        client.apply(odd | {f"{'~' * 200}/{'é' * 127}": "2"})
+        client.create_branch(long)
+        client.create_checkpoint(" ".join("a" * 128))
+    ended = st8ctl("export", "--git", "repo", "--namespace", "shop")
+    assert (0, "") == (ended.code, ended.err)
+    repo = st8ctl.folder / "repo"
+
+    git(repo, "fsck", "--strict")
+    git(st8ctl.folder, "clone", "--quiet", "repo", "clone")
+    assert "" == git(st8ctl.folder / "clone", "status", "--porcelain")
+    assert "a\r\nb\n" == (st8ctl.folder / "clone" / "crlf").read_bytes().decode()
+    git(st8ctl.folder / "clone", "config", "st8.names", "escaped")
+    back = st8ctl("import", "--git", "clone", "--namespace", "copy")
+    assert 0 == back.code, back.err
+    with Client(st8ctl.url, namespace="shop") as shop:
+        assert shop.state().root == shop.scope("copy").state().root
+
+
 def test_without_git_it_says_how_to_get_it(
     st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,10 +337,13 @@ def test_a_history_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
     assert f"Git-Commit: {tip}" in st8ctl("show").out
 
 
-def test_a_directory_of_it_is_replayed(st8ctl: St8ctl, repository: Path) -> None:
+@pytest.mark.parametrize("path", ["conf/", "./conf", "conf//."])
+def test_a_directory_of_it_is_replayed(
+    st8ctl: St8ctl, repository: Path, path: str
+) -> None:
     """With PATH keys begin there, and commits that do not touch it are left out."""
     del repository
-    ended = st8ctl("import", "--git", "src", "conf/")
+    ended = st8ctl("import", "--git", "src", path)
 
     assert 0 == ended.code, ended.err
     assert ["merged", "second\n\nwith a body", "first"] == [
@@ -288,6 +351,24 @@ def test_a_directory_of_it_is_replayed(st8ctl: St8ctl, repository: Path) -> None
     ]
     assert "2" == st8ctl("get", "a").out
     assert 3 == st8ctl("get", "readme").code
+
+
+def test_a_directory_that_a_merge_brought(st8ctl: St8ctl, repository: Path) -> None:
+    """What a merge brings as the first of PATH is imported with the merge."""
+    git(repository, "switch", "--quiet", "--orphan", "other")
+    _commit(repository, "elsewhere", sub__a="1", sub__b="1")
+    git(repository, "switch", "--quiet", "main")
+    _commit(repository, "before", readme="even more")
+    git(
+        repository,
+        *("merge", "--quiet", "--allow-unrelated-histories", "-m", "brought", "other"),
+    )
+    _commit(repository, "after", sub__a="2")
+    ended = st8ctl("import", "--git", "src", "sub")
+
+    assert ended.out.startswith("Imported 2 commit(s) as 2 revision(s)")
+    assert ["after", "brought"] == [message for _, message, _ in _log(st8ctl)]
+    assert "1" == st8ctl("get", "b").out
 
 
 def test_it_goes_on_where_it_was(st8ctl: St8ctl, repository: Path) -> None:
@@ -329,6 +410,61 @@ def test_branches_and_tags(st8ctl: St8ctl, repository: Path) -> None:
     assert git(repository, "show", "side:readme") == (
         st8ctl("get", "readme", "--branch", "side").out
     )
+
+
+def test_a_file_of_any_size_is_left_out(st8ctl: St8ctl, repository: Path) -> None:
+    """What is too large is named with its size, and what comes after it is read."""
+    (repository / "huge").write_bytes(bytes(9_000_001))
+    _commit(repository, "too much", later="1")
+    stopped = st8ctl("import", "--git", "src")
+    ended = st8ctl("import", "--git", "src", "--skip-unfit")
+
+    assert "can't be a document: it has 9,000,001 bytes" in stopped.err
+    assert "left out 1 file(s) that can't be documents\n" == ended.err
+    assert "1" == st8ctl("get", "later").out
+
+
+def test_names_that_hold_a_line_separator(st8ctl: St8ctl, repository: Path) -> None:
+    """A branch whose name has what Python takes for the end of a line is one branch."""
+    git(repository, "branch", "a\u2028b")
+    ended = st8ctl("import", "--git", "src", "--all")
+
+    assert 0 == ended.code, ended.err
+    assert "2" == st8ctl("get", "conf/a", "--branch", "a\u2028b").out
+
+
+@pytest.mark.parametrize("kind", ["branch", "tag"])
+def test_a_name_that_is_not_utf8(st8ctl: St8ctl, repository: Path, kind: str) -> None:
+    """It is named with the remedy, before anything is imported."""
+    git(repository, kind, os.fsdecode(b"odd\xff"))
+    ended = st8ctl("import", "--git", "src", "--all")
+    remedy = "rename it, or import without --all what is checked out"
+
+    assert (
+        7,
+        "",
+        f"error: the name of {kind} 'odd\ufffd' is not UTF-8; {remedy}\n",
+    ) == ended
+    assert 3 == st8ctl("log").code
+
+
+@pytest.mark.parametrize("encoding", ["idna", "hex", "no-such", "utf-16"])
+def test_a_commit_in_an_odd_encoding(
+    st8ctl: St8ctl, repository: Path, encoding: str
+) -> None:
+    """Whatever a commit says of its encoding, it is imported; UTF-8 is what is left."""
+    tree = git(repository, "rev-parse", "HEAD:conf").strip()
+    who = "Ops <ops@example.com> 1 +0000"
+    raw = (
+        f"tree {tree}\nauthor {who}\ncommitter {who}\nencoding {encoding}\n\nxn--a..\n"
+    )
+    (st8ctl.folder / "raw").write_text(raw, encoding="utf-8")
+    name = git(repository, "hash-object", "-t", "commit", "-w", "../raw").strip()
+    git(repository, "update-ref", "HEAD", name)
+    ended = st8ctl("import", "--git", "src")
+
+    assert 0 == ended.code, ended.err
+    assert [(1, OPS)] == [(number, author) for number, _, author in _log(st8ctl)]
 
 
 def test_what_can_not_be_a_document_is_named(st8ctl: St8ctl, repository: Path) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,16 +20,16 @@ from st8.config import Finished, UsageError, load_verification
 from st8.core.findings import as_fields, from_fields
 from st8.engine.engine import Engine
 from st8.store.open import open_store
+from st8.store.schema import PAGE_BYTES
 from st8.store.sqlite import FILE_NAME
 from tests.daemon.process import _PLAIN, Daemon, run
 from tests.engine.acts import applied, checkpoint, scope, selector
 from tests.postgres.server import PASSWORD
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.postgres.server import PostgresServer
 
+FULL = Path("/dev/full")
 WHOLE = "no damage: 2 namespaces, 7 revisions, 2 branches, 1 checkpoint, 14 objects\n"
 
 
@@ -258,6 +259,53 @@ def test_a_pipe_that_nobody_reads(directory: Path) -> None:
     assert (2, "") == (done.returncode, done.stderr)
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="has no full device")
+def test_an_output_that_is_full(directory: Path) -> None:
+    """What can't be written is told, and is not taken for damage."""
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "st8.daemon", "verify", f"--state-dir={directory}"],
+            check=False,
+            env=_PLAIN,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert 2 == done.returncode
+    assert "st8d: can't write the output: No space left on device\n" == done.stderr
+
+
+@pytest.mark.parametrize("value", ["NULL", "7", "'text'"])
+def test_an_object_without_bytes_is_damage(directory: Path, value: str) -> None:
+    """As a file that was cut off within a page may have it; also without --full."""
+    with closing(sqlite3.connect(directory / FILE_NAME)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'data BLOB NOT', 'data')"
+        )
+        db.commit()
+    change(directory, f"UPDATE objects SET data = {value} WHERE data = x'0030'")  # noqa: S608
+    for flags in ((), ("--full",)):
+        done = run("verify", "--state-dir", str(directory), *flags)
+
+        assert (1, "") == (done.returncode, done.stderr)
+        assert "revision 1 of namespace 'default': object 5feceb66ff" in done.stdout
+
+
+def test_a_file_that_was_cut_off(directory: Path) -> None:
+    """After whatever page: damage or not verified, without a fault, and unchanged."""
+    whole = (directory / FILE_NAME).read_bytes()
+    for size in range(0, len(whole), PAGE_BYTES):
+        (directory / FILE_NAME).write_bytes(whole[:size])
+        done = run("verify", "--state-dir", str(directory))
+
+        assert done.returncode in {1, 2}, size
+        assert "Traceback" not in done.stderr
+        assert whole[:size] == (directory / FILE_NAME).read_bytes()
+
+
 # --- its flags ----------------------------------------------------------------------
 
 
@@ -285,13 +333,32 @@ def test_wrong_flags(arguments: list[str], problem: str) -> None:
     assert 2 == run("verify", *arguments).returncode
 
 
-@pytest.mark.parametrize("text", ["", "{}", "no JSON", '{"type": "head"}', "[1]"])
+HEAD = f'"type": "head", "branch": "b", "revision": 1, "digest": "{"00" * 32}"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{}", "no JSON", '{"type": "head"}', "[1]", "null", '{"type": []}'),
+        f'{{{HEAD}, "namespace": 5}}',
+        f'{{{HEAD}, "namespace": "{"a" * 300}"}}',
+    ],
+)
 def test_a_file_without_heads(tmp_path: Path, text: str) -> None:
     """A file that is not the output of a verification is refused, with its line."""
     path = tmp_path / "heads"
     path.write_text(text)
     with pytest.raises(UsageError, match=f"--expect-heads: {path}"):
         load_verification([f"--expect-heads={path}"], {})
+
+
+def test_heads_with_any_name(tmp_path: Path) -> None:
+    """A name may hold what Python takes for the end of a line."""
+    head = from_fields(json.loads(f'{{{HEAD}, "namespace": "a\u2028b"}}'))
+    path = tmp_path / "heads"
+    path.write_text(json.dumps(as_fields(head), ensure_ascii=False) + "\n", "utf-8")
+
+    assert (head,) == load_verification([f"--expect-heads={path}"], {}).expected
 
 
 def test_help_and_version() -> None:

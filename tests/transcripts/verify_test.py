@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from st8.core.ids import digest_of
 from st8.store.memory import MemoryStore
@@ -18,12 +22,16 @@ if TYPE_CHECKING:
     from tests.transcripts.stage import Stage
     from tests.transcripts.terminal import Shown
 
+FULL = Path("/dev/full")
 WHOLE = "no damage: 1 namespace, 2 revisions, 1 branch, 1 checkpoint, 5 objects\n"
 DAMAGED = """\
 object_missing: revision 1 of namespace 'default': object \
 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, key 'a', is missing
 DAMAGED, 1 finding: 1 namespace, 2 revisions, 1 branch, 1 checkpoint, 5 objects
 """
+
+
+_PROGRAM = "from st8.cli.main import main; main()"
 
 
 @pytest.fixture
@@ -108,3 +116,31 @@ def test_a_daemon_that_is_not_there(applied: Stage) -> None:
 
     assert (2, "") == (done.code, done.out)
     assert "127.0.0.1:9" in done.err
+
+
+def test_yaml_documents(applied: Stage) -> None:
+    """As YAML each finding, head and summary is a document, with the fields of JSON."""
+    told = applied.pipe("verify", "--heads", "-o", "yaml")
+    lines = applied.pipe("verify", "--heads", "-o", "json").out.splitlines()
+
+    assert 0 == told.code
+    assert list(map(json.loads, lines)) == list(yaml.safe_load_all(told.out))
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="has no full device")
+def test_an_output_that_is_full(applied: Stage) -> None:
+    """What can't be written is no damage: it ends with 2."""
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, "--server", applied.url, "verify"],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+
+    assert (2, "error: can't write the output: No space left on device\n") == (
+        done.returncode,
+        done.stderr,
+    )

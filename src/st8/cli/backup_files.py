@@ -68,7 +68,8 @@ def summary_of(path: str, flow: Flow) -> Summary:
 @contextmanager
 def _reading(path: str) -> Generator[int]:
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Of a pipe that has no writer the opening would never end.
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise InvalidInput(f"{path!r} is no file")
@@ -85,6 +86,8 @@ def check_free(path: str, *, force: bool) -> None:
     Raises:
         InvalidInput: It may not.
     """
+    if not path:
+        raise InvalidInput("the name of the file is empty; name one, or - for a pipe")
     if path == STDOUT:
         if output.on_terminal():
             raise InvalidInput(
@@ -92,6 +95,9 @@ def check_free(path: str, *, force: bool) -> None:
             )
     elif os.path.isdir(path):
         raise InvalidInput(f"{path!r} is a directory; name a file in it")
+    elif os.path.exists(path) and not os.path.isfile(path):
+        # As /dev/null, which would be gone.
+        raise InvalidInput(f"{path!r} is no file, and is not replaced; name a new file")
     elif not force and os.path.lexists(path):
         raise InvalidInput(
             f"{path!r} is there already; name a new file, or replace it with --force"

@@ -111,10 +111,11 @@ def _told(error: Exception, flags: Flags) -> tuple[str, str, int]:
         return "usage", _with_help(error), error.exit_code
     if isinstance(error, click.ClickException):
         return "usage", error.format_message(), error.exit_code
+    exit_code: int = getattr(error, "exit_code", _FAULT)
     if isinstance(error, OSError):
-        return "output", f"can't write the output: {error.strerror or error}", _FAULT
+        return "output", f"can't write the output: {error.strerror or error}", exit_code
     kind = type(error).__name__
-    return "fault", f"a fault of st8ctl itself: {kind}: {error}", _FAULT
+    return "fault", f"a fault of st8ctl itself: {kind}: {error}", exit_code
 
 
 def _with_help(error: click.UsageError) -> str:

@@ -21,6 +21,8 @@ _SETTINGS: Final = (
     *("-c", "core.autocrlf=false"),
 )
 
+_SKIP_BYTES: Final = 1024 * 1024
+
 
 def run(directory: str, *arguments: str, stdin: bytes = b"") -> bytes:
     """Run git in a directory and return what it prints.
@@ -87,11 +89,11 @@ class Blobs:
     ) -> None:
         self._process.communicate()
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of an object.
+    def read(self, name: str, size_max: int | None = None) -> tuple[int, bytes]:
+        """Return the size of an object and its bytes: none if there are too many.
 
         Raises:
-            InvalidInput: The repository does not have it.
+            InvalidInput: The repository does not have it, or can't read it.
         """
         to, back = cast("IO[bytes]", self._process.stdin), self._process.stdout
         assert back is not None  # noqa: S101 - it was started with a pipe
@@ -100,6 +102,14 @@ class Blobs:
         head = back.readline().split()
         if len(head) != 3:  # noqa: PLR2004 - name, kind and size
             raise InvalidInput(f"object {name} is missing in {self._directory!r}")
-        size = int(head[2])
-        data = back.read(size + 1)
-        return data[:size]
+        size = rest = int(head[2])
+        if size_max is None or size <= size_max:
+            data = back.read(size)
+            rest -= len(data)
+        else:
+            data = b""
+            while skipped := back.read(min(rest, _SKIP_BYTES)):
+                rest -= len(skipped)
+        if rest or back.read(1) != b"\n":
+            raise InvalidInput(f"object {name} is damaged in {self._directory!r}")
+        return size, data

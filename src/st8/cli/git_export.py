@@ -68,26 +68,32 @@ def export(client: Client, head: str, directory: str) -> Exported:
         St8Error: The history can't be read; nothing was written.
     """
     directory = os.path.normpath(directory)
-    parent = os.path.dirname(directory) or "."
     if os.path.lexists(directory) and (
         not os.path.isdir(directory) or os.listdir(directory)
     ):
         raise InvalidInput(
             f"{directory!r} is there and not empty; name a directory that is not"
         )
+    target = os.path.realpath(directory)
+    if target == os.path.realpath("."):
+        raise InvalidInput(
+            f"{directory!r} is the current directory, which can't be replaced; name "
+            "one in it"
+        )
+    parent = os.path.dirname(target)
     try:
-        made = tempfile.mkdtemp(prefix=f".{os.path.basename(directory)}.", dir=parent)
+        made = tempfile.mkdtemp(prefix=".st8-export.", dir=parent)
+        try:
+            with tempfile.TemporaryFile(dir=parent) as file:
+                history = _History(client, file)
+                history.read()
+                note = _Repository(made, history).write(head)
+            os.replace(made, target)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
     except OSError as error:
         raise InvalidInput(f"can't write {directory!r}: {error.strerror}") from None
-    try:
-        with tempfile.TemporaryFile() as file:
-            history = _History(client, file)
-            history.read()
-            note = _Repository(made, history).write(head)
-        os.replace(made, directory)
-    except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
-        raise
     return Exported(
         len(history.parents),
         len(history.branches),

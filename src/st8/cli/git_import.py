@@ -8,6 +8,7 @@ on behind what is there, also when the repository has grown.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -102,7 +103,8 @@ class Importer:
         if git.run(directory, "rev-parse", "--is-bare-repository") == b"false\n":
             root = git.run(directory, "rev-parse", "--show-toplevel")
             self._directory = os.fsdecode(root).rstrip("\n")
-        self._path = path.strip("/")
+        within = posixpath.normpath(path.strip("/"))
+        self._path = "" if within == "." else within
         names = git.run(self._directory, "config", "--default", "", "st8.names")
         escaped = names.strip() == b"escaped"
         self._name: Callable[[str], str] = unescaped if escaped else str
@@ -144,12 +146,12 @@ class Importer:
             "for-each-ref",
             "--format=%(HEAD)%(objectname) %(refname:lstrip=2)",
             "refs/heads",
-        ).splitlines()
+        ).split("\n")[:-1]
         lines.sort(key=lambda line: line[0] != "*")
         pairs = [line[1:].split(" ", 1) for line in lines]
         if not pairs:
             raise InvalidInput(f"{self._directory!r} has no branch to import")
-        return [(self._name(name), tip) for tip, name in pairs]
+        return [(self._ref("branch", name), tip) for tip, name in pairs]
 
     def _tags(self) -> list[_Tag]:
         form = "%(refname:lstrip=2)%00%(objectname)%00%(*objectname)%00%(taggername)"
@@ -164,17 +166,32 @@ class Importer:
                     text = self._git(
                         "for-each-ref", "--format=%(contents)", f"refs/tags/{name}"
                     ).strip()
-                found.append(_Tag(self._name(name), target or own, tagger, text))
+                found.append(_Tag(self._ref("tag", name), target or own, tagger, text))
         return found
+
+    def _ref(self, kind: str, name: str) -> str:
+        """Return the name of a branch or tag as st8 has it.
+
+        Raises:
+            InvalidInput: It is not UTF-8.
+        """
+        data = os.fsencode(name)
+        try:
+            return self._name(data.decode())
+        except UnicodeDecodeError:
+            raise InvalidInput(
+                f"the name of {kind} {data.decode(errors='replace')!r} is not UTF-8; "
+                "rename it, or import without --all what is checked out"
+            ) from None
 
     def _chain(self, tip: str) -> list[_Commit]:
         """Return the commits of a branch that change what is imported, oldest first."""
         scope = ("--", f":(top,literal){self._path}") if self._path else ()
-        told = self._git(
-            "rev-list", "--first-parent", "--parents", "--reverse", tip, *scope
-        )
-        lines = [line.split() for line in told.splitlines()]
-        return [_Commit(name, next(iter(rest), None)) for name, *rest in lines]
+        told = self._git("rev-list", "--first-parent", "--reverse", tip, *scope)
+        names = told.split()
+        # What a commit has there is compared with the one before it that is in the
+        # list: to it alone nothing that is between them made a difference.
+        return [*map(_Commit, names, [None, *names])]
 
     # --- branches --------------------------------------------------------------
 
@@ -230,7 +247,7 @@ class Importer:
         self, there: Client, commit: _Commit, head: int, blobs: git.Blobs
     ) -> int:
         """Apply what a commit changes, in parts if it is large; return the head."""
-        author, message = _read_commit(blobs.read(commit.name))
+        author, message = _read_commit(blobs.read(commit.name)[1])
         parts = self._parts(commit, blobs)
         part = next(parts, None)
         number = 1
@@ -276,12 +293,16 @@ class Importer:
             yield documents, deletes
 
     def _changes(self, commit: _Commit) -> Iterator[_Change]:
-        against = ("--root",) if commit.parent is None else (commit.parent,)
+        against = commit.parent
+        if against is None:
+            # Not --root, which says nothing of a merge: nothing is before it here.
+            empty = self._git("hash-object", "-t", "tree", "--stdin")
+            against = empty.strip()
         relative = (f"--relative={self._path}/",) if self._path else ("--no-relative",)
         raw = git.run(
             self._directory,
             *("diff-tree", "-r", "-z", "--no-renames", "--no-commit-id"),
-            *(*relative, *against, commit.name),
+            *(*relative, against, commit.name),
         )
         fields = iter(raw.split(b"\0"))
         # In pairs; what is behind the last one is empty.
@@ -343,10 +364,10 @@ def _content(change: _Change, blobs: git.Blobs) -> tuple[str | None, str]:
     if change.mode not in _FILE_MODES:
         kind = "a submodule" if change.mode == "160000" else "a symbolic link"
         return None, f"it is {kind}"
-    data = blobs.read(change.name or "")
-    if len(data) > limits.CONTENT_BYTES.maximum:
+    size, data = blobs.read(change.name or "", limits.CONTENT_BYTES.maximum)
+    if size > limits.CONTENT_BYTES.maximum:
         return None, (
-            f"it has {len(data):,} bytes, and {limits.CONTENT_BYTES.name} is "
+            f"it has {size:,} bytes, and {limits.CONTENT_BYTES.name} is "
             f"{limits.CONTENT_BYTES.maximum:,}"
         )
     try:
@@ -363,7 +384,7 @@ def _read_commit(data: bytes) -> tuple[str, str]:
     try:
         message = body.decode(encoding)
         author = fields[b"author"].decode(encoding)
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, ValueError):  # some codecs are not for texts
         message = body.decode(errors="replace")
         author = fields[b"author"].decode(errors="replace")
     person = author.rsplit(" ", 2)[0]

@@ -3,7 +3,8 @@
 Git does not take every name for a branch or a file, and none beside a longer one that
 goes on with ``/``, as a file is no directory. So what git does not take is written as
 ``%`` and the two hexadecimal digits of each byte, as is ``%`` itself, and a name that
-is also a directory of others has a single ``%`` at its end.
+is also a directory of others has a single ``%`` at its end. A part of a name that is
+too long for a file system is broken up by ``%%/%%``.
 """
 
 from __future__ import annotations
@@ -26,12 +27,19 @@ _REF: Final = re.compile(
 _IGNORED: Final = "[\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
 _GIT: Final = _IGNORED.join(["", *"git", ""])
 _MODULES: Final = _IGNORED.join([*"modules", ""])
+# With them git would read and write other bytes than those that st8 has.
+_ATTRIBUTES: Final = _IGNORED.join([*"attributes", ""])
 _PATH: Final = re.compile(
     rf"[%\\]|^/|/$|(?<=/)/"
-    rf"|(?:^|(?<=/))(?:{_IGNORED}\.(?={_GIT}(?:{_MODULES})?[ .]*(?:[/:]|$))"
+    rf"|(?:^|(?<=/))(?:{_IGNORED}\.(?={_GIT}(?:{_MODULES}|{_ATTRIBUTES})?[ .]*(?:[/:]|$))"
     rf"|g(?=i[^/]{{0,6}}~[0-9]))",
     re.IGNORECASE,
 )
+_PART_MAX: Final = 240
+"""Bytes in a part of a name: file systems take 255, and git writes ``.lock`` behind."""
+_BREAK: Final = "%%/%%"
+_UNIT: Final = re.compile(r"%[0-9A-F]{2}|[^%]")
+_LONG: Final = re.compile(rf"[^/]{{{_PART_MAX // 4},}}")
 _ESCAPED: Final = re.compile(r"(?:%[0-9A-F]{2})+")
 
 
@@ -58,17 +66,30 @@ class Names:
 
 def ref_of(name: str) -> str:
     """Return the name of a branch or checkpoint as git has it, without its ``refs/``."""
-    return _REF.sub(_escape, name)
+    return _LONG.sub(_broken, _REF.sub(_escape, name))
 
 
 def path_of(key: str) -> str:
     """Return a document's key as the path of a file in git."""
-    return _PATH.sub(_escape, key)
+    return _LONG.sub(_broken, _PATH.sub(_escape, key))
 
 
 def unescaped(written: str) -> str:
     """Return the name that was written so."""
-    return _ESCAPED.sub(_unescape, written.removesuffix("%"))
+    whole = written.replace(_BREAK, "").removesuffix("%")
+    return _ESCAPED.sub(_unescape, whole)
+
+
+def _broken(match: re.Match[str]) -> str:
+    """Return a part of a name in as many parts as it needs."""
+    parts, size = [""], 0
+    for unit in _UNIT.findall(match[0]):
+        size += len(unit.encode())
+        if size > _PART_MAX:
+            parts.append("")
+            size = len(unit.encode())
+        parts[-1] += unit
+    return _BREAK.join(parts)
 
 
 def _escape(match: re.Match[str]) -> str:

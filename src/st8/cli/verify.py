@@ -8,6 +8,7 @@ import click
 
 from st8.cli import output
 from st8.cli.command import command
+from st8.cli.render import one_of_many, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,15 +57,15 @@ def verify(
     head elsewhere can tell by --expect-head or --expect-heads. Exit codes: 0 no damage,
     1 damage was found, 2 it could not be verified.
     """
-    from st8.core.errors import St8Error
-
     expected = _expected(flags, expect_head, expect_heads)
     try:
         with flags.connect() as client:
             damaged = _print(
                 flags, client.verify(full=full, heads=heads, expected=expected)
             )
-    except St8Error as error:
+    except BrokenPipeError:
+        raise
+    except Exception as error:
         error.__dict__["exit_code"] = _NOT_VERIFIED  # whatever it is elsewhere
         raise
     if damaged:
@@ -73,7 +74,7 @@ def verify(
 
 def _print(flags: Flags, events: Iterator[Event]) -> bool:
     """Print what is said; return whether anything is damaged."""
-    import json
+    from functools import partial
 
     from st8.core.findings import (
         Finding,
@@ -88,7 +89,6 @@ def _print(flags: Flags, events: Iterator[Event]) -> bool:
 
     line = ProgressLine()
     damaged = False
-    as_json = flags.output == "json"
     try:
         for event in events:
             if isinstance(event, Progress):
@@ -96,12 +96,12 @@ def _print(flags: Flags, events: Iterator[Event]) -> bool:
                 continue
             line.clear()
             damaged = damaged or isinstance(event, Finding)
-            if as_json:
-                output.write(json.dumps(as_fields(event), ensure_ascii=False) + "\n")
-            elif isinstance(event, Finding):
-                output.write(output.escaped(finding_text(event)) + "\n")
+            text = ""
+            if isinstance(event, Finding):
+                text = output.escaped(finding_text(event)) + "\n"
             elif isinstance(event, Verified):
-                output.write(summary_text(event) + "\n")
+                text = summary_text(event) + "\n"
+            one_of_many(flags, plain(as_fields(event)), partial(str, text))
             output.flush()
     finally:
         line.clear()

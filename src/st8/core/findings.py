@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from st8.core.errors import InvalidValue
+from st8.core.errors import InvalidInput, InvalidValue
 from st8.core.ids import DIGEST_BYTES, BranchName, Digest, Namespace, RevisionNumber
 
 if TYPE_CHECKING:
@@ -135,14 +135,17 @@ def from_fields(fields: Mapping[str, Any]) -> Event:
     """
     try:
         if fields["type"] == "head":
+            names = fields["namespace"], fields["branch"]
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(names)  # noqa: TRY301 - told below
             return Head(
-                Namespace(fields["namespace"]),
-                BranchName(fields["branch"]),
+                Namespace(names[0]),
+                BranchName(names[1]),
                 *parse_head(f"{fields['revision']}:{fields['digest']}"),
             )
         kind = _TYPES[fields["type"]]
         return kind(**{k: v for k, v in fields.items() if k in kind._fields})
-    except (KeyError, TypeError, InvalidValue) as error:
+    except (KeyError, TypeError, InvalidInput) as error:
         raise ValueError(f"not an event of a verification: {error}") from None
 
 
@@ -176,7 +179,8 @@ def heads_in(text: str) -> list[Head]:
     import json  # noqa: PLC0415 - start-up time of st8ctl
 
     found: list[Head] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    lines = text.removesuffix("\n").split("\n")  # names may have other separators
+    for number, line in enumerate(lines if text else (), 1):
         try:
             fields = json.loads(line)
             event = from_fields(fields) if fields["type"] == "head" else None

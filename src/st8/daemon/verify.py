@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ def verify_store(wanted: Verification) -> int:
     """
     line = ProgressLine()
     damaged = False
+    if sys.stdout is None:
+        sys.stderr.write("st8d: there is no standard output to write findings to\n")
+        return _NOT_VERIFIED
     try:
         for event in _events(wanted):
             if isinstance(event, Progress):
@@ -59,6 +63,14 @@ def verify_store(wanted: Verification) -> int:
     except BrokenPipeError:
         # Whoever read has gone, and what is left is for nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOT_VERIFIED
+    except OSError as error:
+        line.clear()
+        sys.stderr.write(f"st8d: can't write the output: {error.strerror or error}\n")
+        return _NOT_VERIFIED
+    except Exception:  # noqa: BLE001 - else it would end with 1, as if there were damage
+        line.clear()
+        traceback.print_exc()
         return _NOT_VERIFIED
     finally:
         line.clear()

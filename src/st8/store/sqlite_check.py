@@ -46,7 +46,7 @@ def held_objects(
     connection: Connection, after: int, limit: int, size_max: int
 ) -> list[HeldObject]:
     """Return a page of objects; see :meth:`~st8.core.ports.Store.held_objects`."""
-    column = "data" if size_max else "length(data)"
+    column = "data" if size_max else "iif(typeof(data) = 'blob', length(data), NULL)"
     found: list[HeldObject] = []
     size = 0
     for position, prefix, value in connection.execute(
@@ -57,7 +57,9 @@ def held_objects(
         if type(prefix) is int:
             begins = prefix.to_bytes(PREFIX_BYTES, "big", signed=True)
         if not size_max:
-            found.append(HeldObject(position, begins, value, None))
+            # What has no bytes is found by nothing.
+            held = (begins, value) if type(value) is int else (b"", 0)
+            found.append(HeldObject(position, *held, None))
             continue
         is_blob = type(value) is bytes
         data = unpacked(value) if is_blob else None

@@ -87,7 +87,7 @@ def choose_dead(
     """
     wanted = limit * _LOOKED_AT
     rows = reader.execute(
-        "SELECT id, prefix, epoch, length(data) FROM objects WHERE id > ? "
+        "SELECT id, prefix, epoch, ifnull(length(data), 0) FROM objects WHERE id > ? "
         "ORDER BY id LIMIT ?",
         (after, wanted),
     ).fetchall()
