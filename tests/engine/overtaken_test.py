@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from st8.engine.engine import Engine
 from st8.engine.history import LogFilter
 from st8.engine.requests import HEAD, Side
 from st8.store.memory import MemoryStore
+from st8.store.postgres import PostgresStore
 from st8.testing.clock import FakeClock
 from st8.testing.faulty import FaultyStore
 from tests.engine.acts import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from st8.core.ports import Store
     from st8.engine.state import ChangeList, State
+    from tests.postgres.server import PostgresServer
 
 SIZE = 300
 
@@ -346,6 +349,29 @@ def test_what_another_daemon_collected_is_told(here: Engine, other: Engine) -> N
     with pytest.raises(RevisionCollected):
         changes(here.diff(SCOPE, Side(selector(1))).changes)
     assert _documents(4) == contents(here)
+
+
+def test_what_another_daemon_collected_is_not_read_from_memory(
+    postgres: PostgresServer,
+) -> None:
+    """A daemon that has all of a revision in memory says too that it was collected.
+
+    It has written nothing since, so it has to look.
+    """
+    url = postgres.url(postgres.new_schema())
+    with (
+        closing(Engine(PostgresStore(url), FakeClock())) as here,
+        closing(Engine(PostgresStore(url), FakeClock())) as other,
+    ):
+        for version in ("1", "2", "3"):
+            apply(here, {"k": version})
+        assert {"k": "1"} == contents(here, SCOPE, selector(1))
+        other.collect(keep=1)
+
+        assert [3] == log_numbers(here)
+        for source in (selector(1), selector(-2)):
+            with pytest.raises(RevisionCollected):
+                contents(here, SCOPE, source)
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -318,6 +318,7 @@ def test_a_large_change_is_told_without_its_changes(
         ("scope=[]", {}, 422),
         ("scope={", {}, 400),
         ('scope={"after":-1}', {}, 422),
+        ("after=-1", {}, 422),
         ("&".join(f'scope={{"branch":"b{n}"}}' for n in range(65)), {}, 413),
         ("", {"last_event_id": "x"}, 422),
         ("", {"last_event_id": "1,2"}, 422),

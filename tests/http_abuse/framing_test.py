@@ -191,6 +191,20 @@ def test_absolute_target(server: Served) -> None:
     assert b"GET /a 0 host\n" == answer.body
 
 
+def test_white_space_around_a_value_is_not_part_of_it(server: Served) -> None:
+    """What stands around the value of a header does not count (RFC 9110, 5.5)."""
+    answer = server.ask(
+        b"POST / HTTP/1.1\r\nHost: \tst8 \t\r\nContent-Length: \t3 \t\r\n\r\nabc"
+    )
+    chunked = server.ask(
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked \r\n\r\n"
+        b"3\r\nabc\r\n0\r\n\r\n"
+    )
+
+    assert b"POST / 3 host,content-length\n" == answer.body
+    assert b"POST / 3 host,transfer-encoding\n" == chunked.body
+
+
 def test_good_requests_work_after_all_that(server: Served) -> None:
     """The server still answers."""
     answer = server.ask(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc")

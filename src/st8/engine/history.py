@@ -149,6 +149,7 @@ def _on_branch(refs: RefSource, scope: Scope, selector: Selector) -> Revision | 
         raise BranchNotFound(*scope)
     if selector.is_head:
         return head_of(refs, scope, branch)
+    _notice_collections(refs, scope)
     head = head_of(refs, scope, branch)
     if selector.at_ns is not None:
         return _at_time(refs, head, scope, selector.at_ns)
@@ -156,6 +157,14 @@ def _on_branch(refs: RefSource, scope: Scope, selector: Selector) -> Revision | 
     if number < 0:
         return _before_head(refs, head, scope, number)
     return _numbered(refs, scope, branch, RevisionNumber(number), selector.sight)
+
+
+def _notice_collections(refs: RefSource, scope: Scope) -> None:
+    """Have forgotten, on return, what others have collected before.
+
+    Whoever asks for the newest number hears of a new collection epoch, too.
+    """
+    refs.last_revision(scope.namespace)
 
 
 def head_of(refs: RefSource, scope: Scope, branch: Branch) -> Revision:
@@ -202,6 +211,7 @@ def read_log(
         St8Error: ``start`` is not there; see :func:`resolve`.
     """
     check_limit(limit)
+    _notice_collections(refs, scope)
     revision, visible = resolve(refs, scope, start)
     page = LogPage([], None, None)
     try:

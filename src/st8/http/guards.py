@@ -281,9 +281,9 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers are nobody's."""
+        """Keep a header without the white space around it; trailers are nobody's."""
         if self._phase == _HEADERS:
-            self.headers.append((name.lower(), value))
+            self.headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Check the headers and hand the request to the app."""

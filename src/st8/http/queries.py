@@ -194,7 +194,8 @@ class WatchQuery(Query):
         int,
         Meta(
             description="The revision that is known: what follows it is told. 0 is "
-            "before the first; not given, the head as it is."
+            "before the first; not given, the head as it is.",
+            ge=0,
         ),
     ] = -1
     contents: Annotated[
