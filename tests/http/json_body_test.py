@@ -48,13 +48,19 @@ NOT_JSON = {
         b'{"documents":[{"key":"a","content":""},{"key":"b","key":"c"}]}',
         "$.documents[1].key more than once",
     ),
-    "half a pair": (b'{"message":"a\\ud800b"}', "$.message has a lone surrogate"),
-    "the other half": (b'{"message":"\\uDE00"}', "$.message has a lone surrogate"),
+    "half a pair": (
+        b'{"message":"a\\ud800b"}',
+        "$.message of the body has a lone surrogate",
+    ),
+    "the other half": (
+        b'{"message":"\\uDE00"}',
+        "$.message of the body has a lone surrogate",
+    ),
     "a pair the wrong way": (b'{"message":"\\udE00\\uD83D"}', "lone surrogate"),
     "half a pair in a name": (b'{"\\ud800":1}', "lone surrogate"),
     "half a pair further in": (
         b'{"documents":[{"key":"a","content":"\\ud83d"}]}',
-        "$.documents[0].content has a lone surrogate at character 0",
+        "$.documents[0].content of the body has a lone surrogate at character 0",
     ),
     "65 bits": (b'{"revision_id":18446744073709551616}', "64 bits"),
     "64 bits without a sign": (b'{"revision_id":9223372036854775808}', "64 bits"),
@@ -118,7 +124,7 @@ UNKNOWN = {
     "in a list": (
         b'{"documents":[{"key":"a","content":"","value":""}]}',
         "value",
-        "$.documents[0] of the request body",
+        "$.documents[0] of the body",
         ["content", "key"],
     ),
     "another case": (b'{"Message":""}', "Message", "did you mean 'message'?", None),

@@ -337,6 +337,15 @@ def test_what_can_not_be_watched(
     assert status == answer.status
 
 
+@pytest.mark.parametrize("scope", ["{", '{"x":1}', '{"after":1,"after":2}'])
+def test_a_scope_that_is_none_is_named(api: Api, scope: str) -> None:
+    """What is wrong in it is not said to be in a body, which there is none of."""
+    detail = api.get(f"/v1/watch?scope={quote(scope)}").json["detail"]
+
+    assert "scope" in detail
+    assert "body" not in detail
+
+
 def test_head_of_a_watch() -> None:
     """HEAD answers the headers alone, and does not stay."""
     with contextlib.closing(Api()) as api:

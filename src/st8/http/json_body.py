@@ -51,8 +51,8 @@ class _Mark:
         self.name = name
 
 
-def decode(body: bytes, kind: type[T]) -> T:
-    """Return the request that ``body`` holds.
+def decode(body: bytes, kind: type[T], what: str = "the body") -> T:
+    """Return the request that ``body`` holds, which errors call ``what``.
 
     Raises:
         MalformedRequest: It is not JSON by the letter of RFC 8259, names a field
@@ -63,19 +63,19 @@ def decode(body: bytes, kind: type[T]) -> T:
         InvalidValue: A field is missing or of the wrong type.
     """
     if not body:
-        raise MalformedRequest("the body is empty; send a JSON object, '{}' at least")
+        raise MalformedRequest(f"{what} is empty; send a JSON object, '{{}}' at least")
     if body.startswith(_BOM):
         raise MalformedRequest(
-            "the body begins with a byte order mark; JSON is UTF-8 without one"
+            f"{what} begins with a byte order mark; JSON is UTF-8 without one"
         )
-    tree = _parse(body)
+    tree = _parse(body, what)
     if _SURROGATE_ESCAPE.search(body) is not None:
-        _refuse_lone_surrogates(tree)
+        _refuse_lone_surrogates(tree, what)
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        _refuse_depth(tree)
-        raise _explain(str(error), kind, "the request body") from None
+        _refuse_depth(tree, what)
+        raise _explain(str(error), kind, what) from None
 
 
 def _explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
@@ -91,21 +91,21 @@ def _explain(message: str, kind: type[msgspec.Struct], where: str) -> St8Error:
     return InvalidValue(path, what[:1].lower() + what[1:])
 
 
-def _parse(body: bytes) -> object:
+def _parse(body: bytes, what: str) -> object:
     """Return the tree of ``body``, with every object's fields seen once."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise MalformedRequest(
-            f"the body is not valid UTF-8 at byte {error.start}"
+            f"{what} is not valid UTF-8 at byte {error.start}"
         ) from None
     try:
-        return _tree(text, _DECODER)
+        return _tree(text, _DECODER, what)
     except _Repeated:
-        raise _repetition(text) from None
+        raise _repetition(text, what) from None
 
 
-def _tree(text: str, decoder: json.JSONDecoder) -> object:
+def _tree(text: str, decoder: json.JSONDecoder, what: str) -> object:
     """Return the tree of ``text``.
 
     Raises:
@@ -116,11 +116,11 @@ def _tree(text: str, decoder: json.JSONDecoder) -> object:
         return decoder.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedRequest(
-            f"the body is not valid JSON: {error.msg} at line {error.lineno}, "
+            f"{what} is not valid JSON: {error.msg} at line {error.lineno}, "
             f"column {error.colno}"
         ) from None
     except RecursionError:
-        raise LimitExceeded(limits.JSON_DEPTH, "nesting of the body") from None
+        raise LimitExceeded(limits.JSON_DEPTH, f"nesting of {what}") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def _integer(digits: str) -> int:
 
 
 def _constant(name: str) -> NoReturn:
-    raise MalformedRequest(f"the body holds {name}, which is not JSON")
+    raise MalformedRequest(f"{name} is not JSON")
 
 
 _DECODER: Final = json.JSONDecoder(
@@ -165,32 +165,32 @@ _MARKING_DECODER: Final = json.JSONDecoder(
 )
 
 
-def _repetition(text: str) -> MalformedRequest:
+def _repetition(text: str, what: str) -> MalformedRequest:
     """Return the error that says which field of which object is there twice.
 
     Or what is wrong further on: the text was read only up to the repetition.
     """
-    for path, value in _walk(_tree(text, _MARKING_DECODER)):
+    for path, value in _walk(_tree(text, _MARKING_DECODER, what)):
         if isinstance(value, _Mark):
             return MalformedRequest(
-                f"the body has the field {path} more than once; which is meant?"
+                f"{what} has the field {path} more than once; which is meant?"
             )
-    return MalformedRequest("the body has a field more than once")
+    return MalformedRequest(f"{what} has a field more than once")
 
 
-def _refuse_lone_surrogates(tree: object) -> None:
+def _refuse_lone_surrogates(tree: object, what: str) -> None:
     for path, value in _walk(tree):
         if isinstance(value, str):
             try:
                 value.encode()
             except UnicodeEncodeError as error:
                 raise MalformedRequest(
-                    f"{path} has a lone surrogate at character {error.start}; "
+                    f"{path} of {what} has a lone surrogate at character {error.start}; "
                     "no UTF-8 can carry it"
                 ) from None
 
 
-def _refuse_depth(tree: object) -> None:
+def _refuse_depth(tree: object, what: str) -> None:
     """Raise if ``tree`` has more levels of objects and arrays than are allowed."""
     level = [tree]
     for _ in range(limits.JSON_DEPTH.maximum + 1):
@@ -202,7 +202,7 @@ def _refuse_depth(tree: object) -> None:
         ]
         if not level:
             return
-    raise LimitExceeded(limits.JSON_DEPTH, "nesting of the body")
+    raise LimitExceeded(limits.JSON_DEPTH, f"nesting of {what}")
 
 
 def _children(node: object) -> Iterable[object]:

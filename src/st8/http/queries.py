@@ -219,7 +219,7 @@ class WatchQuery(Query):
                     "can't be combined with namespace, branch, prefix or after; put "
                     "them into it",
                 )
-            asked = [decode(text.encode(), WatchScope) for text in self.scope]
+            asked = [decode(text.encode(), WatchScope, "scope") for text in self.scope]
         else:
             after = None if self.after == -1 else self.after
             asked = [WatchScope(self.namespace, self.branch, self.prefix, after)]
