@@ -841,3 +841,20 @@ def test_sizes_are_held_to_limits(api: Api) -> None:
             "limit"
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "body"),
+    [
+        ("/v1/apply", "message", {"deletes": ["k"]}),
+        ("/v1/checkpoints", "description", {"name": "c"}),
+        ("/v1/redact", "reason", {"key": "k", "revision": 1}),
+    ],
+)
+def test_a_text_that_is_too_long_is_named_as_it_was_given(
+    api: Api, target: str, field: str, body: dict[str, object]
+) -> None:
+    """Each by its own field, though all are messages."""
+    answer = api.post(target, {**body, field: "m" * 16385})
+
+    assert answer.json["detail"].startswith(f"{field} of 16385 bytes")

@@ -23,11 +23,13 @@ __all__ = [
     "Author",
     "BranchName",
     "CheckpointName",
+    "Description",
     "Digest",
     "IdempotencyKey",
     "Key",
     "Message",
     "Namespace",
+    "Reason",
     "RevisionNumber",
     "Scope",
     "digest_of",
@@ -197,6 +199,20 @@ class Message(_Text):
         """Refuse NUL, which half the tools that show messages can't carry."""
         if "\0" in value:
             raise InvalidValue(cls.field, "must not contain NUL")
+
+
+class Description(Message):
+    """The message of a checkpoint."""
+
+    __slots__ = ()
+    field = "description"
+
+
+class Reason(Message):
+    """The message of a redaction."""
+
+    __slots__ = ()
+    field = "reason"
 
 
 class IdempotencyKey(_Text):

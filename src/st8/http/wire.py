@@ -22,11 +22,13 @@ from st8.core.ids import (
     Author,
     BranchName,
     CheckpointName,
+    Description,
     Digest,
     IdempotencyKey,
     Key,
     Message,
     Namespace,
+    Reason,
     RevisionNumber,
     Scope,
 )
@@ -406,7 +408,7 @@ class PutCheckpointBody(ScopedBody, kw_only=True):
             scope,
             _required(CheckpointName, self.name),
             selector_of(self.revision, None, self.at),
-            Message(self.description or ""),
+            Description(self.description or ""),
             Author(self.author or ""),
             bool(self.replace),
         )
@@ -620,7 +622,7 @@ class RedactBody(ScopedBody, kw_only=True):
             scope,
             Key(self.key),
             source,
-            Message(self.reason or ""),
+            Reason(self.reason or ""),
             Author(self.author or ""),
             bool(self.dry_run),
         )
