@@ -635,7 +635,7 @@ def test_a_record_read_before_it_was_collected_is_not_used_after(
     engine.collect(keep=5)  # has all records in memory but that of revision 1
     applied(engine, "v7")
     fresh = Engine(store, FakeClock(), cache_bytes=0)
-    contents(fresh)
+    fresh.state(SCOPE, selector(6))  # has the head in memory, and knows the epoch
     with store.hold_late("revisions") as gate:
         reader = threading.Thread(target=fresh.state, args=(SCOPE, selector(3)))
         reader.start()

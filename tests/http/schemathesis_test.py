@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,7 @@ from st8.http.app import create_app
 from st8.http.openapi import document
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
+from tests.engine.acts import applied, branch, checkpoint
 from tests.http.asgi import TOKEN, VERSION
 
 CONFIG = SchemathesisConfig(
@@ -68,8 +70,12 @@ def test_the_api_keeps_to_its_description(case: Any) -> None:
 
 
 def test_sequences_of_requests_keep_to_it_too() -> None:
-    """So it is where requests follow the links of answers that came before."""
-    seen = Counter[int]()
+    """So it is where requests follow the links of answers that came before.
+
+    They begin with a store that has a history: there is little to follow in none.
+    """
+    statuses = Counter[int]()
+    followed = Counter[str]()
     # Another store for each sequence: the same requests have to have the same answers.
     engines: list[Engine] = []
     apps: list[Any] = []
@@ -79,21 +85,35 @@ def test_sequences_of_requests_keep_to_it_too() -> None:
 
     def begin(_machine: object) -> None:
         engines.append(Engine(MemoryStore(), FakeClock()))
+        applied(engines[-1], "1", "2", "3")
+        branch(engines[-1], "b")
+        checkpoint(engines[-1], "c")
         apps[:] = [create_app(engines[-1], token=TOKEN, version=VERSION)]
 
     def end(_machine: object) -> None:
         engines.pop().close()
 
+    def step(machine: Any, asked: Any) -> Any:
+        if asked.transition is not None:
+            followed[asked.transition.id] += 1
+        return base.step(machine, asked)
+
     def validate(_machine: object, response: Any, case: Any, **_: object) -> None:
-        seen[response.status_code] += 1
+        statuses[response.status_code] += 1
         case.validate_response(response, excluded_checks=EXCLUDED)
 
     schema = schemathesis.openapi.from_dict(document(VERSION), config=CONFIG)
     schema.app = app
+    base: Any = schema.exclude(path="/v1/watch").as_state_machine()
     machine: Any = type(
         "Sequences",
-        (schema.exclude(path="/v1/watch").as_state_machine(),),
-        {"setup": begin, "teardown": end, "validate_response": validate},
+        (base,),
+        {
+            "setup": begin,
+            "teardown": end,
+            "step": step,
+            "validate_response": validate,
+        },
     )
     machine.run(
         settings=settings(
@@ -104,4 +124,9 @@ def test_sequences_of_requests_keep_to_it_too() -> None:
         )
     )
 
-    assert seen[HTTPStatus.OK]
+    sys.stdout.write(
+        f"{statuses.total()} requests, answered {dict(sorted(statuses.items()))}; "
+        f"followed {followed.total()} times {len(followed)} links: {followed}\n"
+    )
+    assert statuses[HTTPStatus.OK]
+    assert [name for name in followed if "next" not in name]

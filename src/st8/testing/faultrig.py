@@ -77,6 +77,7 @@ _FENCING: Final = ("sqlite.", "disk.before_log", "disk.after_log")
 """What the names of places begin with where an error stops all writes."""
 _KEPT: Final = 5
 _PATIENCE_S: Final = 60
+_TO_REFUSE_S: Final = 3
 _LOOK_AGAIN_S: Final = 0.01
 LOOK_S = 1.0
 """How long to wait for somebody who comes to a place, until the daemon is looked at."""
@@ -269,7 +270,7 @@ class _Rig:
         """Do what stops the writes of a daemon, in most places."""
         self._do(name, action)
         must_stop = action == Action.EIO and name.startswith(_FENCING)
-        if self._stops(patience_s=_PATIENCE_S if must_stop else 0):
+        if self._stops(patience_s=_TO_REFUSE_S if must_stop else 0):
             self.outcome.fenced += 1
             self._try_to_write(name)
             self._restart()
