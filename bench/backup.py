@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sqlite3
 import sys
 import tempfile
@@ -27,7 +26,15 @@ from typing import TYPE_CHECKING, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.documents import documents
-from bench.measure import Report, disk_bytes, say, show_bytes, show_s, timed_s
+from bench.measure import (
+    Report,
+    disk_bytes,
+    memory_most_bytes,
+    say,
+    show_bytes,
+    show_s,
+    timed_s,
+)
 from bench.replay import read_history
 from st8.client import Client
 from st8.clock import SystemClock
@@ -147,7 +154,7 @@ def move(applies: Iterable[Apply], folder: Path, server: PostgresServer) -> Move
             timed_s(partial(client.restore_backup, _pieces(file)))
             for client in clients[1:]
         ]
-        memory = [_memory_most(daemon.process.pid) for daemon in daemons]
+        memory = [memory_most_bytes(daemon.process.pid) for daemon in daemons]
     say("comparing")
     revisions = _compare(f"sqlite:{source}", f"sqlite:{folder / 'sqlite'}", url)
     counts = summary.counts
@@ -184,13 +191,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
             yield piece
-
-
-def _memory_most(process: int) -> int:
-    """Return the most memory that a process has held, in bytes."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return 0 if found is None else int(found[1]) * 1024
 
 
 def _compare(first: str, *others: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ __all__ = [
     "in_turns",
     "machine",
     "median_call_s",
+    "memory_most_bytes",
     "say",
     "show_bytes",
     "show_s",
@@ -145,6 +147,13 @@ def cpu_s(process: int) -> float:
     with Path(f"/proc/{process}/stat").open("rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_most_bytes(process: int) -> int:
+    """Return the most memory that a process has held, in bytes."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return 0 if found is None else int(found[1]) * 1024
 
 
 def timed_s(work: Callable[[], object]) -> float:

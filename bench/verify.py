@@ -26,7 +26,14 @@ import apsw
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.measure import Report, disk_bytes, say, show_bytes, show_s
+from bench.measure import (
+    Report,
+    disk_bytes,
+    memory_most_bytes,
+    say,
+    show_bytes,
+    show_s,
+)
 from bench.site import Site
 from st8.store.sqlite import FILE_NAME
 from st8.testing.child import ChildDaemon
@@ -119,7 +126,7 @@ def measure(at: Path | str, size: int) -> Costs:
         ]
         for more in ([], ["--full"]):
             cost = _run([*online, *more])
-            costs.append(cost._replace(memory=_memory_most(daemon.process.pid)))
+            costs.append(cost._replace(memory=memory_most_bytes(daemon.process.pid)))
     size_bytes = disk_bytes(at) if isinstance(at, Path) else 0
     return Costs(size_bytes, _own_check_s(at), *costs)
 
@@ -149,13 +156,6 @@ def _own_check_s(at: Path | str) -> float | None:
     connection.close()
     assert rows == [("ok",)], rows
     return took_s
-
-
-def _memory_most(process: int) -> int:
-    """Return the most memory that a process has held, in bytes."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1024
 
 
 def _add_tables(found: dict[str, Costs], report: Report) -> None:

@@ -645,7 +645,7 @@ class HeadBody(Wire, kw_only=True):
         int,
         Meta(
             description="Its number.",
-            extra_json_schema={"minimum": 1, "maximum": 2**63 - 1},
+            extra_json_schema={"minimum": 1},
         ),
     ]
     digest: Annotated[str, Meta(description="Its digest, 64 hexadecimal digits.")]
