@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 _MIB = 1 << 20
 _STEADY = [
-    Sample(60.0 * n, 80 * _MIB + n % 7, 20 + n % 2, 9, 2 * _MIB, 0.010, 500)
+    Sample(60.0 * n, 80 * _MIB + n % 7, 20 + n % 2, 9, 2 * _MIB, 0.010, 500, 0.5)
     for n in range(60)
 ]
 _LEAKS: dict[str, dict[str, float]] = {
@@ -46,6 +46,7 @@ def _soak(state_dir: Path, command: Sequence[str]) -> Outcome:
         seed=secrets.randbelow(2**32),
         watchers=30,
         writers=2,
+        keep=5,
         command=command,
     )
 
@@ -63,6 +64,7 @@ def test_a_busy_daemon_stays_what_it_was(tmp_path: Path) -> None:
     assert [] == outcome.wrong, outcome
     assert set() == _bad(outcome), outcome
     assert min(outcome.acknowledged, outcome.reads, outcome.events) > 0
+    assert outcome.collected > 0
 
 
 def test_the_rig_finds_a_planted_leak(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from st8.testing.checker import Read
 
 __all__ = ["Attempt", "Kind", "Ledger"]
+
+_REVISIONS: Final = 1_000
+"""So many of each branch are remembered, for writes to go back to."""
 
 Fate = Literal["unknown", "acknowledged", "refused"]
 Kind = Literal["apply", "rollback", "restore", "branch", "checkpoint"]
@@ -80,7 +84,9 @@ class Ledger:
         self.reads: list[Read] = []
         self.faults: list[str] = []
         self._lock = threading.Lock()
-        self._revisions: dict[tuple[str, str], list[int]] = {}
+        self._revisions: defaultdict[tuple[str, str], deque[int]] = defaultdict(
+            lambda: deque(maxlen=_REVISIONS)
+        )
 
     def begin(self, attempt: Attempt) -> None:
         """Note that a write is about to be sent."""
@@ -102,10 +108,10 @@ class Ledger:
             attempt.fate = "acknowledged"
             if attempt.kind == "branch":
                 scope = (attempt.namespace, attempt.name)
-                self._revisions[scope] = [int(answer["base_revision"])]
+                self._revisions[scope].append(int(answer["base_revision"]))
             elif attempt.revises and not answer["noop"]:
                 scope = (attempt.namespace, attempt.branch)
-                self._revisions.setdefault(scope, []).append(int(answer["revision"]))
+                self._revisions[scope].append(int(answer["revision"]))
 
     def _refused(
         self, attempt: Attempt, status: int, answer: Mapping[str, Any]
@@ -135,6 +141,6 @@ class Ledger:
             return [branch for name, branch in self._revisions if name == namespace]
 
     def revisions(self, namespace: str, branch: str) -> list[int]:
-        """Return revisions that are known to be in a branch's history."""
+        """Return the newest revisions that are known to be in a branch's history."""
         with self._lock:
             return list(self._revisions.get((namespace, branch), ()))

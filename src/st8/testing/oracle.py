@@ -7,6 +7,7 @@ record, node and content is hashed again, every link followed.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right, insort
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -195,7 +196,7 @@ class Oracle:
         attempts = self._ledger.attempts
         self._numbers.clear()
         for revision in self._stored.values():
-            self._numbers.setdefault(revision.scope, []).append(revision.number)
+            insort(self._numbers.setdefault(revision.scope, []), revision.number)
         self.applied = self.unapplied = 0
         for name, revision in self._stored.items():
             attempt = attempts.get(name)
@@ -236,18 +237,18 @@ class Oracle:
         if self._kept is None:
             return False
         numbers = self._numbers.get((attempt.namespace, attempt.branch), [])
-        later = [number for number in numbers if number > attempt.answer["revision"]]
-        return len(later) >= self._kept
+        later = len(numbers) - bisect_right(numbers, attempt.answer["revision"])
+        return later >= self._kept
 
     def _operations(self) -> Iterator[Operation]:
         """Yield what all clients did and saw, as the checker wants it."""
         for attempt in self._ledger.attempts.values():
-            stored = self._stored.get(attempt.name)
-            if stored is not None:
+            number = self._number(attempt)
+            if number:
                 yield Write(
                     attempt.namespace,
                     attempt.branch,
-                    stored.number,
+                    number,
                     attempt.called_ns,
                     attempt.returned_ns,
                     attempt.edits,
@@ -265,6 +266,14 @@ class Oracle:
                 )
         yield from self._ledger.reads
         yield from self._reads
+
+    def _number(self, attempt: Attempt) -> int:
+        """Return the revision that a write made, though it be collected; 0 if none."""
+        stored = self._stored.get(attempt.name)
+        if stored is not None:
+            return stored.number
+        made = attempt.revises and attempt.fate == "acknowledged"
+        return attempt.answer["revision"] if made and not attempt.answer["noop"] else 0
 
     def _forks(self) -> Iterator[Fork]:
         for attempt in self._ledger.attempts.values():

@@ -1,10 +1,11 @@
 """Keeps a daemon busy for long and looks whether it stays what it was.
 
-Writers, readers, and watchers that reconnect all the time work on it, while one
-namespace is collected again and again. At every interval its memory, descriptors,
-threads and log file are measured, and how long its answers took; :func:`judge` says
-whether any of it grew. At the end the oracle compares the store with what was
-acknowledged, and what each watcher was told with the history of its branch::
+Writers, readers, and watchers that reconnect all the time work on it, and old
+revisions are collected again and again, so that the store stays as large as it is. At
+every interval its memory, descriptors, threads and log file are measured, and how long
+its answers took; :func:`judge` says whether any of it grew. At the end the oracle
+compares the store with what was acknowledged, and what each watcher was told with what
+was written to its branch::
 
     script/soak --minutes 60 --seed 42
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import secrets
 import statistics
 import sys
@@ -24,19 +26,18 @@ import threading
 import time
 from http import HTTPStatus
 from http.client import HTTPException
+from itertools import product
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded: a run can be had again
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from st8.client._events import EventParser
-from st8.core.ids import BranchName, Namespace, RevisionNumber
-from st8.core.revisions import decode
 from st8.store.open import open_store
 from st8.testing.child import ST8D, ChildDaemon, call
 from st8.testing.ledger import Ledger
 from st8.testing.oracle import Oracle
-from st8.testing.writers import NAMESPACES, Writer
+from st8.testing.writers import BRANCHES, NAMESPACES, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,9 @@ __all__ = ["Outcome", "Row", "Sample", "judge", "main", "run"]
 
 _MIB: Final = 1 << 20
 _CHURN: Final = "soak/churn"
-"""Only this is collected: of the others the oracle wants every revision."""
+"""Of this the ledger knows nothing."""
+_COLLECT_S: Final = 1.0
+"""Between two collections."""
 _STAY_S: Final = (0.2, 4.0)
 _REST_S: Final = 60.0
 _GROWTH_MIB_PER_HOUR: Final = 1.0
@@ -68,8 +71,10 @@ class Sample(NamedTuple):
         rss_bytes: Memory of all processes of the daemon.
         descriptors, threads: Of them all; without the connections of clients.
         wal_bytes: Size of SQLite's log.
-        p99_s: 99 of 100 answers of the interval took less.
+        p99_s: 99 of 100 answers of the interval took less; of what a client waits
+            for, which a collection is not.
         answers: How many there were.
+        collect_s: The longest collection that ended in the interval.
     """
 
     at_s: float
@@ -79,6 +84,7 @@ class Sample(NamedTuple):
     wal_bytes: int
     p99_s: float
     answers: int
+    collect_s: float
 
 
 class Row(NamedTuple):
@@ -98,6 +104,8 @@ class Outcome(NamedTuple):
         samples: What was measured.
         acknowledged, reads, events, connections: What was done: writes, reads, and
             what watchers were told on how many connections.
+        resyncs: How often a watcher was told that a collection had overtaken it.
+        collections, collected: How many there were, and of how many revisions.
         rows: The verdict on the samples.
         wrong: Everything else that is not as it should be.
     """
@@ -108,6 +116,9 @@ class Outcome(NamedTuple):
     reads: int
     events: int
     connections: int
+    resyncs: int
+    collections: int
+    collected: int
     rows: Sequence[Row]
     wrong: Sequence[str]
 
@@ -116,6 +127,8 @@ class Outcome(NamedTuple):
         lines = [
             f"{self.acknowledged:,} writes acknowledged, {self.reads:,} other requests",
             f"{self.events:,} events on {self.connections:,} watch connections",
+            f"watchers overtaken {self.resyncs:,} times by collections",
+            f"{self.collected:,} revisions removed by {self.collections:,} collections",
             f"{'':14}{'found':>24}  {'limit':>24}",
             *(
                 f"{row.what:14}{row.found:>24}  {row.limit:>24}  "
@@ -190,26 +203,73 @@ class _Times:
         return (seconds[len(seconds) * 99 // 100] if seconds else 0.0), len(seconds)
 
 
-class _Reader:
-    """A client that reads all it can, and churns in the namespace that is collected."""
+class _Client:
+    """Somebody who asks one thing after the other, on one connection."""
 
-    def __init__(self, chance: Random, times: _Times, faults: list[str]) -> None:
-        self._chance = chance
+    def __init__(self, times: _Times, faults: list[str]) -> None:
         self._times = times
         self._faults = faults
-        self._etags: dict[str, str] = {}
-        self._count = 0
 
     def run(self, daemon: ChildDaemon, done: threading.Event) -> None:
+        """Ask until ``done``."""
         connection = daemon.connect()
         try:
             while not done.is_set():
                 self._step(connection)
+                done.wait(self._pause_s)
         except (OSError, HTTPException) as error:
             if not done.is_set():
-                self._faults.append(f"a reader was cut off: {error!r}")
+                self._faults.append(f"a client was cut off: {error!r}")
         finally:
             connection.close()
+
+    _pause_s = 0.0
+
+    def _step(self, connection: HTTPConnection) -> None:
+        raise NotImplementedError
+
+    def _ask(
+        self, connection: HTTPConnection, method: str, target: str, body: object = None
+    ) -> Any:
+        began = time.monotonic()
+        status, answer = call(connection, method, target, body)
+        self._times.add(time.monotonic() - began)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._faults.append(f"{method} {target} was answered {status}: {answer}")
+        return answer
+
+
+class _Collector(_Client):
+    """Collects old revisions again and again.
+
+    Attributes:
+        keep: How many of each branch stay.
+        revisions: How many were removed.
+    """
+
+    _pause_s = _COLLECT_S
+
+    def __init__(self, keep: int, times: _Times, faults: list[str]) -> None:
+        super().__init__(times, faults)
+        self.keep = keep
+        self.revisions = 0
+
+    def _step(self, connection: HTTPConnection) -> None:
+        answer = self._ask(connection, "POST", "/v1/gc", {"keep": self.keep})
+        self.revisions += answer.get("pruned", 0)
+
+
+class _Reader(_Client):
+    """Reads all it can, and writes what the ledger does not know of."""
+
+    def __init__(
+        self, name: str, chance: Random, times: _Times, faults: list[str]
+    ) -> None:
+        super().__init__(times, faults)
+        self._name = name
+        self._chance = chance
+        self._etags: dict[str, str] = {}
+        self._count = 0
 
     def _step(self, connection: HTTPConnection) -> None:
         namespace = self._chance.choice(NAMESPACES)
@@ -230,7 +290,16 @@ class _Reader:
             body = {"scope": scope, "documents": [document], "changes": "none"}
             self._ask(connection, "POST", "/v1/apply", body)
         else:
-            self._ask(connection, "POST", "/v1/gc", {"keep": 5, "namespace": _CHURN})
+            self._name_and_forget(connection)
+
+    def _name_and_forget(self, connection: HTTPConnection) -> None:
+        """Make a branch and a checkpoint, and delete them."""
+        scope = {"namespace": _CHURN, "branch": "main"}
+        names = urlencode({"namespace": _CHURN, "name": self._name})
+        for route in ("/v1/branches", "/v1/checkpoints"):
+            body = {"scope": scope, "name": self._name}
+            self._ask(connection, "POST", route, body)
+            self._ask(connection, "DELETE", f"{route}?{names}")
 
     def _read(self, connection: HTTPConnection, target: str) -> None:
         headers = {"If-None-Match": self._etags.get(target, '"none"')}
@@ -243,21 +312,14 @@ class _Reader:
             self._faults.append(f"GET {target} was answered {answer.status}")
         self._etags[target] = answer.headers["ETag"] or '"none"'
 
-    def _ask(
-        self, connection: HTTPConnection, method: str, target: str, body: object = None
-    ) -> None:
-        began = time.monotonic()
-        status, answer = call(connection, method, target, body)
-        self._times.add(time.monotonic() - began)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._faults.append(f"{method} {target} was answered {status}: {answer}")
-
 
 class _Watcher:
     """Watches a branch from its beginning, over many short connections.
 
     Attributes:
         seen: The numbers that it was told, in order.
+        skipped: What it was not told, as that was collected: behind a number, up to
+            another.
         opened: How many connections there were.
     """
 
@@ -265,6 +327,7 @@ class _Watcher:
         self.namespace = namespace
         self.branch = branch
         self.seen: list[int] = []
+        self.skipped: list[tuple[int, int]] = []
         self.opened = 0
         self.faults: list[str] = []
         self._chance = chance
@@ -278,7 +341,7 @@ class _Watcher:
                     await self._connect(port)
 
     async def _connect(self, port: int) -> None:
-        query = {"namespace": self.namespace, "branch": self.branch, "after": self._at}
+        query = {"namespace": self.namespace, "branch": self.branch, "after": self.at}
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         self.opened += 1
         try:
@@ -294,8 +357,17 @@ class _Watcher:
             writer.transport.abort()
 
     @property
-    def _at(self) -> int:
-        return self.seen[-1] if self.seen else 0
+    def at(self) -> int:
+        """Up to which number it knows all."""
+        return max([0, *self.seen[-1:], *(to for _, to in self.skipped[-1:])])
+
+    def expected(self, history: Sequence[int]) -> list[int]:
+        """Return what it should have been told of a history, the oldest first."""
+        return [
+            number
+            for number in history
+            if not any(behind < number <= to for behind, to in self.skipped)
+        ]
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         parser = EventParser()
@@ -308,6 +380,8 @@ class _Watcher:
             for event in parser.feed(data):
                 if event.name == "revision":
                     self.seen.append(int(event.id))
+                elif event.name == "resync":
+                    self.skipped.append((self.at, json.loads(event.data)["revision"]))
                 elif event.name != "start":
                     self.faults.append(f"a watcher was told {event.name}: {event.data}")
 
@@ -321,6 +395,7 @@ def run(
     warm_up_s: float | None = None,
     watchers: int = 200,
     writers: int = 4,
+    keep: int = 500,
     workers: int = 1,
     store: str | None = None,
     command: Sequence[str] = ST8D,
@@ -337,6 +412,7 @@ def run(
             minutes at most.
         watchers: How many watch.
         writers: How many write, and how many read.
+        keep: How many revisions of each branch collections keep.
         workers: Processes of the daemon.
         store: URL of an empty store in PostgreSQL; None for an embedded one.
         command: What to run instead of st8d.
@@ -345,7 +421,9 @@ def run(
     where = None if store else state_dir
     flags = [*(("--store", store) if store else ()), "--workers", str(workers)]
     with ChildDaemon(where, *flags, command=command) as daemon:
-        soak = _Soak(daemon, state_dir, seed, watchers, writers)
+        soak = _Soak(
+            daemon, state_dir, seed, watchers=watchers, writers=writers, keep=keep
+        )
         samples = soak.work(seconds, interval_s, say)
         exit_code = daemon.stop()
     wrong = soak.wrong
@@ -363,6 +441,9 @@ def run(
         len(soak.ledger.reads) + soak.times.total,
         sum(len(watcher.seen) for watcher in soak.watchers),
         sum(watcher.opened for watcher in soak.watchers),
+        sum(len(watcher.skipped) for watcher in soak.watchers),
+        soak.collections.total,
+        soak.collector.revisions,
         judge(samples, warm),
         wrong,
     )
@@ -376,21 +457,37 @@ class _Soak:
         daemon: ChildDaemon,
         state_dir: Path,
         seed: int,
+        *,
         watchers: int,
         writers: int,
+        keep: int,
     ) -> None:
         self.ledger = Ledger()
         self.times = _Times()
+        self.collections = _Times()
         self.wrong: list[str] = []
         self._daemon = daemon
         self._state_dir = state_dir
         self._done = threading.Event()
         chances = [Random(f"{seed}/{n}") for n in range(2 * writers + watchers)]  # noqa: S311
+        # No new branches and checkpoints: they would keep more and more.
         self._writers = [
-            Writer(f"writer-{n}", chances.pop(), self.ledger) for n in range(writers)
+            Writer(
+                f"writer-{n}",
+                chances.pop(),
+                self.ledger,
+                list(product(NAMESPACES, BRANCHES)),
+                kinds=("apply", "rollback", "restore"),
+            )
+            for n in range(writers)
         ]
-        self._readers = [
-            _Reader(chances.pop(), self.times, self.wrong) for _ in range(writers)
+        self.collector = _Collector(keep, self.collections, self.wrong)
+        self._clients = [
+            self.collector,
+            *(
+                _Reader(f"reader-{n}", chances.pop(), self.times, self.wrong)
+                for n in range(writers)
+            ),
         ]
         self.watchers = [
             _Watcher(NAMESPACES[n % len(NAMESPACES)], "main", chances.pop())
@@ -401,14 +498,14 @@ class _Soak:
         self, seconds: float, interval_s: float, say: Callable[[str], None]
     ) -> list[Sample]:
         """Do everything for so long, and return what was measured."""
-        readers = [
-            threading.Thread(target=reader.run, args=(self._daemon, self._done))
-            for reader in self._readers
+        clients = [
+            threading.Thread(target=client.run, args=(self._daemon, self._done))
+            for client in self._clients
         ]
         watching = threading.Thread(target=lambda: asyncio.run(self._watch()))
         for writer in self._writers:
             writer.roam([self._daemon], self._done)
-        for thread in (watching, *readers):
+        for thread in (watching, *clients):
             thread.start()
         try:
             samples = self._measure(seconds, interval_s, say)
@@ -416,7 +513,7 @@ class _Soak:
             self._done.set()
             for writer in self._writers:
                 writer.join()
-            for thread in (*readers, watching):
+            for thread in (*clients, watching):
                 thread.join()
         return samples
 
@@ -433,13 +530,15 @@ class _Soak:
                 f"{sample.at_s:7.0f} s  {sample.rss_bytes / _MIB:7.1f} MiB  "
                 f"{sample.descriptors} descriptors  {sample.threads} threads  "
                 f"WAL {sample.wal_bytes / _MIB:.1f} MiB  "
-                f"p99 {sample.p99_s * 1e3:.1f} ms of {sample.answers}"
+                f"p99 {sample.p99_s * 1e3:.1f} ms of {sample.answers}  "
+                f"collected in {sample.collect_s:.1f} s"
             )
         return samples
 
     def _sample(self, at_s: float) -> Sample:
         processes = _family(self._daemon.process.pid)
         p99_s, answers = self.times.take()
+        collect_s = self.collections.take()[0]
         wal = max((p.stat().st_size for p in self._state_dir.glob("*-wal")), default=0)
         return Sample(
             at_s,
@@ -449,6 +548,7 @@ class _Soak:
             wal,
             p99_s,
             answers,
+            collect_s,
         )
 
     async def _watch(self) -> None:
@@ -468,46 +568,38 @@ class _Soak:
 
     async def _rest(self) -> None:
         """Wait until everybody was told everything, or takes too long."""
-        heads = {name: await asyncio.to_thread(self._head, name) for name in NAMESPACES}
+        heads = {name: max(self._history(name), default=0) for name in NAMESPACES}
         deadline = time.monotonic() + _REST_S
         while time.monotonic() < deadline:
-            if all(w.seen[-1:] == heads[w.namespace] for w in self.watchers):
+            if all(w.at == heads[w.namespace] for w in self.watchers):
                 return
             await asyncio.sleep(0.05)
 
-    def _head(self, namespace: str) -> list[int]:
-        with contextlib.closing(self._daemon.connect()) as connection:
-            query = urlencode({"namespace": namespace, "limit": 1})
-            status, log = call(connection, "GET", f"/v1/log?{query}&changes=none")
-        entries: list[Any] = log["entries"] if status == HTTPStatus.OK else []
-        return [entry["id"] for entry in entries]
+    def _history(self, namespace: str) -> list[int]:
+        """Return the numbers that were made on the main branch, the oldest first."""
+        return sorted(
+            attempt.answer["revision"]
+            for attempt in self.ledger.attempts.values()
+            if (attempt.namespace, attempt.branch) == (namespace, "main")
+            and attempt.fate == "acknowledged"
+            and not attempt.answer["noop"]
+        )
 
     def compare(self, store: Store) -> list[str]:
         """Return what is wrong in the store, or in what watchers were told."""
-        oracle = Oracle(self.ledger)
+        oracle = Oracle(self.ledger, kept=self.collector.keep)
         wrong = oracle.look(store, thorough=True, aside={_CHURN})
         wrong += oracle.explain()
         for name in NAMESPACES:
-            history = _history(store, Namespace(name))
+            history = self._history(name)
             wrong += [
                 f"a watcher of {name} was told {len(watcher.seen)} revisions, not the "
-                f"{len(history)} of its history in their order"
+                f"{len(watcher.expected(history))} that were made, in their order"
                 for watcher in self.watchers
-                if watcher.namespace == name and watcher.seen != history
+                if watcher.namespace == name
+                and watcher.seen != watcher.expected(history)
             ]
         return [*self.ledger.faults, *wrong]
-
-
-def _history(store: Store, namespace: Namespace) -> list[int]:
-    """Return the numbers of the main branch, oldest first."""
-    branch = store.branch(namespace, BranchName("main"))
-    number = 0 if branch is None else branch.head
-    found: list[int] = []
-    while number:
-        found.append(number)
-        [data] = store.revisions(namespace, [RevisionNumber(number)]).values()
-        number = decode(data).parent_number
-    return found[::-1]
 
 
 def _family(process: int) -> list[int]:

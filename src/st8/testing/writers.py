@@ -14,17 +14,17 @@ from st8.testing.child import call
 from st8.testing.ledger import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from http.client import HTTPConnection
     from random import Random  # noqa: TID251 - is handed one
 
     from st8.testing.ledger import Kind, Ledger
 
-__all__ = ["NAMESPACES", "Serves", "Writer"]
+__all__ = ["BRANCHES", "NAMESPACES", "Serves", "Writer"]
 
 # Names that would alias if they were ever joined with a slash.
 NAMESPACES: Final = ("rig", "rig/main", "rig/a/b")
-_BRANCHES: Final = ("main", "main/x", "a/b")
+BRANCHES: Final = ("main", "main/x", "a/b")
 _KEYS: Final = tuple(f"services/service-{number:02d}.yaml" for number in range(24))
 _ROUTES: Final = {
     "apply": "/v1/apply",
@@ -75,13 +75,16 @@ class Writer:
         chance: Random,
         ledger: Ledger,
         scopes: Sequence[tuple[str, str]] = (),
+        *,
+        kinds: Collection[Kind] = tuple(_KINDS),
     ) -> None:
         """Make a client that writes into ``ledger`` what it does.
 
         To ``scopes``, or else to some branches of some namespaces and to those that
-        are made on the way.
+        are made on the way. Its writes are of ``kinds``.
         """
         self._scopes = scopes
+        self._kinds: dict[Kind, float] = {kind: _KINDS[kind] for kind in kinds}
         self._name = name
         self._chance = chance
         self._ledger = ledger
@@ -177,7 +180,7 @@ class Writer:
         if self._scopes:
             return self._chance.choice(self._scopes)
         namespace = self._chance.choice(NAMESPACES)
-        known = [*_BRANCHES, *self._ledger.branches(namespace)]
+        known = [*BRANCHES, *self._ledger.branches(namespace)]
         return namespace, self._chance.choice(known)
 
     def _next(self) -> Attempt:
@@ -186,7 +189,7 @@ class Writer:
         name = f"{self._name}-{self._count}"
         namespace, branch = self._scope()
         revisions = self._ledger.revisions(namespace, branch)
-        [kind] = self._chance.choices(list(_KINDS), list(_KINDS.values()))
+        [kind] = self._chance.choices(list(self._kinds), list(self._kinds.values()))
         if not revisions or kind == "apply":
             return self._apply(name, namespace, branch)
         source = self._chance.choice(revisions)
@@ -196,7 +199,7 @@ class Writer:
             body = {"scope": scope, "revision_id": source, "message": name}
         elif kind == "restore":
             body = {
-                "scope": {**scope, "branch": self._chance.choice(_BRANCHES)},
+                "scope": {**scope, "branch": self._chance.choice(BRANCHES)},
                 "from_branch": branch,
                 "from_revision": source,
                 "message": name,
