@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from st8.core.durations import parse_duration
+from st8.core.durations import format_age, parse_age, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,26 @@ def test_a_missing_unit_is_offered() -> None:
     """A bare number is told what to write."""
     with pytest.raises(ValueError, match="write 30s"):
         parse_duration("30")
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "s", "2562047h48m", "1000w" * 2])
+def test_what_go_can_not_count_is_no_duration(text: str) -> None:
+    """A duration of more than 63 bits of nanoseconds is refused, however long."""
+    with pytest.raises(ValueError, match="is not a"):
+        parse_duration(text)
+    with pytest.raises(ValueError, match="is not an age"):
+        parse_age(text)
+
+
+@pytest.mark.parametrize(
+    "age", ["1ns", "500ms", "1s", "90061.25s", "1m", "36h", "1d", "14d", "0s"]
+)
+def test_an_age_is_written_as_it_is_read(age: str) -> None:
+    """What is written for people reads as the same age."""
+    assert parse_age(age) == parse_age(format_age(parse_age(age)))
+
+
+def test_an_age_has_the_largest_unit_that_fits() -> None:
+    """Whole units are written as such, and the rest in seconds."""
+    written = [format_age(age) for age in (1e-9, 0.5, 61.0, 120.0, 7_200.0, 86_400.0)]
+    assert ["0.000000001s", "0.5s", "61s", "2m", "2h", "1d"] == written

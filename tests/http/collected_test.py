@@ -162,3 +162,12 @@ def test_an_age_is_kept(api: Api) -> None:
     wrong = api.post("/v1/gc", {"younger_than": "soon"})
     assert (422, "invalid_value") == (wrong.status, wrong.code)
     assert "younger_than: 'soon' is not an age such as 12h" in wrong.json["detail"]
+
+
+def test_an_age_that_no_number_holds_is_refused(api: Api) -> None:
+    """An age of four hundred digits is the client's fault, not the daemon's."""
+    api.apply({"a": "1"})
+
+    wrong = api.post("/v1/gc", {"younger_than": "9" * 400 + "s"})
+
+    assert (422, "invalid_value") == (wrong.status, wrong.code)

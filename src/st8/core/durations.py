@@ -17,6 +17,7 @@ _UNITS_S: Final = {
     "m": 60.0,
     "h": 3600.0,
 }
+_LONGEST_S: Final = (2**63 - 1) / 1e9
 _LONG_S: Final = {"d": 86_400, "w": 7 * 86_400}
 _LONG: Final = re.compile(r"(\d{1,6})([dw])", re.ASCII)
 _PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re.ASCII)
@@ -25,10 +26,12 @@ _PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re
 def parse_duration(text: str) -> float:
     """Return the seconds of a duration as Go writes it.
 
-    That is one or more numbers with a unit from ``ns`` to ``h``, or ``0``.
+    That is one or more numbers with a unit from ``ns`` to ``h``, or ``0``; of what is
+    less than a nanosecond nothing remains.
 
     Raises:
-        ValueError: It is no duration; says what one looks like.
+        ValueError: It is no duration, or one of more than 292 years, which are all
+            that Go can count; says what one looks like.
     """
     if text == "0":
         return 0.0
@@ -38,7 +41,10 @@ def parse_duration(text: str) -> float:
         raise ValueError(
             f"{text!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
         )
-    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text[:40]!r} is not a duration of at most 292 years")
+    return round(seconds, 9)
 
 
 def parse_age(text: str) -> float:
@@ -53,14 +59,14 @@ def parse_age(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not an age such as 12h, 30d or 2w") from None
+        raise ValueError(f"{text[:40]!r} is not an age such as 12h, 30d or 2w") from None
 
 
 def format_age(seconds: float) -> str:
     """Return an age as :func:`parse_age` reads it, in the largest unit that fits."""
     whole = int(seconds)
     if whole != seconds:
-        return f"{seconds:f}".rstrip("0") + "s"
+        return f"{seconds:.9f}".rstrip("0") + "s"
     for unit, size in (("d", _LONG_S["d"]), ("h", 3_600), ("m", 60)):
         if whole and not whole % size:
             return f"{whole // size}{unit}"
