@@ -44,6 +44,12 @@ def test_a_missing_unit_is_offered() -> None:
         parse_duration("30")
 
 
+def test_a_long_text_is_refused_as_soon_as_a_short_one() -> None:
+    """A million digits without a unit are looked at once."""
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration("9" * 1_000_000)
+
+
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "2562047h48m", "1000w" * 2])
 def test_what_go_can_not_count_is_no_duration(text: str) -> None:
     """A duration of more than 63 bits of nanoseconds is refused, however long."""

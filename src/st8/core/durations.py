@@ -20,7 +20,11 @@ _UNITS_S: Final = {
 _LONGEST_S: Final = (2**63 - 1) / 1e9
 _LONG_S: Final = {"d": 86_400, "w": 7 * 86_400}
 _LONG: Final = re.compile(r"(\d{1,6})([dw])", re.ASCII)
-_PART: Final = re.compile(r"(\d+\.?\d*|\.\d+)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re.ASCII)
+# Nothing of it can be read in two ways, so long texts are refused as soon as short ones.
+_PART: Final = re.compile(
+    r"(\d++(?:\.\d*+)?|\.\d++)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re.ASCII
+)
+_WHOLE: Final = re.compile(f"(?:{_PART.pattern})++", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
@@ -35,12 +39,12 @@ def parse_duration(text: str) -> float:
     """
     if text == "0":
         return 0.0
-    parts = _PART.findall(text)
-    if not text or "".join(number + unit for number, unit in parts) != text:
+    if not _WHOLE.fullmatch(text):
         hint = f"; write {text}s" if text.isascii() and text.isdigit() else ""
         raise ValueError(
             f"{text!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
         )
+    parts = _PART.findall(text)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if seconds > _LONGEST_S:
         raise ValueError(f"{text[:40]!r} is not a duration of at most 292 years")
@@ -59,7 +63,9 @@ def parse_age(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is not an age such as 12h, 30d or 2w") from None
+        raise ValueError(
+            f"{text[:40]!r} is not an age such as 12h, 30d or 2w"
+        ) from None
 
 
 def format_age(seconds: float) -> str:
