@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import closing
+from contextlib import closing, nullcontext
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -125,9 +125,15 @@ def never_sync_directories(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sqlite, "sync_directory", lambda _: None)
 
 
+def leave_what_is_redacted(patch: pytest.MonkeyPatch) -> None:
+    """Delete what is redacted, and leave its bytes where they were."""
+    patch.setattr(SqliteStore, "_overwriting", lambda _: nullcontext())
+
+
 @pytest.mark.parametrize(
     ("bug", "finding"),
     [
+        (leave_what_is_redacted, "leaked: "),
         (sync_at_checkpoints, "lost: |half done: "),
         (never_sync, "lost: |unreadable: |corrupt: "),
         (commit_in_two_parts, "corrupt: |half done: "),

@@ -3,8 +3,9 @@
 Bursts of writes of several writers, which are one group commit each: applies,
 rollbacks, restores, branches and checkpoints that are made, moved and deleted, dry
 runs, retries with an idempotency key and writes that are refused; collections, between
-whose steps writes go on; a store that is closed, or killed, and opened again; and syncs
-that fail, after which it is closed or killed. All of it is decided by chance alone, also what is committed together: the same seed does the same.
+whose steps writes go on; redactions; a store that is closed, or killed, and opened
+again; and syncs that fail, after which it is closed or killed. All of it is decided by
+chance alone, also what is committed together: the same seed does the same.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ import apsw
 
 from st8.core import tree
 from st8.core.documents import Document
-from st8.core.errors import St8Error
+from st8.core.errors import ContentInUse, NotFound, St8Error
 from st8.core.ids import (
     Author,
     BranchName,
     CheckpointName,
+    Digest,
     IdempotencyKey,
     Key,
     Message,
     Namespace,
     RevisionNumber,
     Scope,
+    digest_prefix,
 )
 from st8.core.node import EMPTY, EMPTY_ROOT
 from st8.core.ports import Store
@@ -46,6 +49,7 @@ from st8.engine.requests import (
     DeleteBranch,
     DeleteCheckpoint,
     PutCheckpoint,
+    Redact,
     Reset,
     Selector,
 )
@@ -59,9 +63,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from random import Random  # noqa: TID251 - is handed one
 
-    from st8.core.ids import Digest
     from st8.core.node import Node
     from st8.core.ports import Batch, CommitTimes, Raised, Shrunk, Swept
+    from st8.core.redactions import Redaction
     from st8.core.revisions import Revision
     from st8.engine.requests import WriteRequest
     from st8.engine.writes import Written
@@ -101,6 +105,7 @@ _MARKS: Final = 6
 _RECENT: Final = 20
 """How many revisions back something may begin, mostly not collected yet."""
 _COLLECTIONS: Final = 0.06
+_REDACTIONS: Final = 0.2
 _REOPENINGS: Final = 0.06
 _FAILING_SYNCS: Final = 0.04
 _KILLS: Final = 0.5
@@ -111,6 +116,10 @@ _ODD: Final = 0.03
 _SWEPT_AT_ONCE: Final = 64
 _SHRUNK_AT_ONCE: Final = 4
 _KEPT: Final = 3
+_TRACE: Final = 32
+"""Bytes of a stored content by which it is known again."""
+_TRACED: Final = (2 * _TRACE, 400)
+"""How large a stored content has to be for that: not more than fits on one page."""
 _LARGE: Final = 30_000
 """Bytes of a content that needs pages of its own, as it does not compress."""
 _MAPPED: Final = 2**30
@@ -121,7 +130,10 @@ OpenStore = Callable[[Path, str | None, int], Store]
 """Opens a store in a directory: by a VFS, and with how many pages to a checkpoint."""
 
 At = tuple[str, str, str]
-"""A kind (``revision``, ``branch``, ``checkpoint``, ``answer``), namespace and name."""
+"""A kind, namespace and name; of a ``redaction`` no namespace, and the digest.
+
+The kinds are ``revision``, ``branch``, ``checkpoint``, ``answer`` and ``redaction``.
+"""
 
 
 @dataclass(slots=True)
@@ -147,7 +159,7 @@ class Found(NamedTuple):
 
     Attributes:
         values: Digests of revisions, bases of branches, numbers that checkpoints
-            and answers to idempotency keys name.
+            and answers to idempotency keys name, and which digests are redacted.
         last: The newest number of each namespace.
     """
 
@@ -169,6 +181,8 @@ class Recording:
         unknown: Between what a sync failed and nobody knew what became of a transaction.
         needs: What must be found.
         removed: How much was noted as the removal of a revision began.
+        traces: Bytes that must be nowhere on the disk any more, and since when: of
+            contents that were redacted.
         acknowledged, refused: Writes.
         wrong: What was not as it should be without any loss of power.
     """
@@ -184,6 +198,7 @@ class Recording:
     removed: dict[tuple[str, int], int] = field(
         default_factory=dict[tuple[str, int], int]
     )
+    traces: list[tuple[int, bytes]] = field(default_factory=list[tuple[int, bytes]])
     acknowledged: int = 0
     refused: int = 0
     wrong: list[str] = field(default_factory=list[str])
@@ -245,6 +260,8 @@ def examine(store: Store) -> Found:
             pass
     for (namespace, key), answer in checked.answers():
         values["answer", namespace, key] = answer.revision
+    for redaction in checked.redactions():
+        values["redaction", "", redaction.digest.hex()] = True
     return Found(values, last)
 
 
@@ -307,6 +324,11 @@ class _Watched:
         with self._work.transaction(removed):
             return self._store.raise_epoch(removed, expected)
 
+    def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
+        """Redact."""
+        with self._work.transaction():
+            return self._store.redact(choose)
+
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
     ) -> Swept:
@@ -350,6 +372,7 @@ class _Work:
         self._refs: dict[At, Need] = {}
         self._keyed: list[Apply] = []
         self._gone: set[tuple[str, str]] = set()
+        self._redacted: set[Digest] = set()
         self._failing = False
         self._engine = self._open()
         self.recording.opened = self._here
@@ -373,6 +396,8 @@ class _Work:
         try:
             if chance.random() < _COLLECTIONS:
                 self._engine.collect(_KEPT)
+            if chance.random() < _REDACTIONS:
+                self._redact()
             self.burst()
         except St8Error:
             if not self._failing:
@@ -419,8 +444,7 @@ class _Work:
         """Take note of what the store has as it is opened first."""
         self.recording.contents.append(fingerprint(self._directory)[0])
         found = examine(self._store)
-        for at, value in found.values.items():
-            self._need(at, value)
+        self._take_up(found)
         for namespace in found.last:
             numbers = self._store.numbers(
                 Namespace(namespace), RevisionNumber(0), 10**6
@@ -445,6 +469,8 @@ class _Work:
         for at, value in found.values.items():
             self._need(at, value)
             kind, namespace, name = at
+            if kind == "redaction":
+                self._redacted.add(Digest(bytes.fromhex(name)))
             if kind == "revision" and (namespace, int(name)) not in self._documents:
                 self._know(namespace, int(name))
 
@@ -466,6 +492,55 @@ class _Work:
         """Let what is written later be about a revision of a branch."""
         if (namespace, branch) not in self._gone:
             self._revisions.setdefault(namespace, []).append((branch, number))
+
+    # --- redactions ------------------------------------------------------------
+
+    def _redact(self) -> None:
+        """Redact a content of some revision, unless a branch has it still."""
+        namespace = Namespace(self._chance.choice(_NAMESPACES))
+        known = [
+            (branch, number)
+            for branch, number in self._revisions.get(namespace, ())[-_RECENT:]
+            if self._documents[namespace, number]
+        ]
+        if not known:
+            return
+        branch, number = self._chance.choice(known)
+        [key, digest] = self._chance.choice(
+            sorted(self._documents[namespace, number].items())
+        )
+        trace = self._trace(digest)
+        request = Redact(
+            Scope(namespace, BranchName(branch)),
+            Key(key.decode()),
+            Selector(revision=number),
+            Message("it leaked"),
+        )
+        try:
+            self._engine.redact(request)
+        except (ContentInUse, NotFound):
+            self.recording.refused += 1
+            return
+        self.recording.acknowledged += 1
+        self._redacted.add(digest)
+        self._need(("redaction", "", digest.hex()), value=True)
+        if trace:
+            self.recording.traces.append((self._here, trace))
+
+    def _trace(self, digest: Digest) -> bytes:
+        """Return some bytes of a content as it is stored; none if it has too few."""
+        connection: Any = apsw.Connection(
+            str(self._directory / FILE_NAME), flags=apsw.SQLITE_OPEN_READONLY
+        )
+        with closing(connection):
+            rows = connection.execute(
+                "SELECT data FROM objects WHERE prefix = ?", (digest_prefix(digest),)
+            ).fetchall()
+        if len(rows) != 1 or not _TRACED[0] <= len(rows[0][0]) <= _TRACED[1]:
+            return b""
+        [data] = rows[0]
+        middle = len(data) // 2
+        return bytes(data[middle - _TRACE // 2 : middle + _TRACE // 2])
 
     # --- transactions ----------------------------------------------------------
 
@@ -587,9 +662,17 @@ class _Work:
     ) -> dict[bytes, Digest]:
         """Return the documents that a revision ought to have."""
         namespace = request.scope.namespace
+        before = self._documents.get((namespace, revision.parent_number), {})
         if isinstance(request, Reset):
-            return self._documents[namespace, cast("int", request.target.revision)]
-        documents = dict(self._documents.get((namespace, revision.parent_number), {}))
+            target = self._documents[namespace, cast("int", request.target.revision)]
+            kept = {
+                key for key in {*target, *before} if target.get(key) in self._redacted
+            }
+            return {
+                **{key: digest for key, digest in target.items() if key not in kept},
+                **{key: digest for key, digest in before.items() if key in kept},
+            }
+        documents = dict(before)
         for edited, digest in request.overlay.edits.items():
             if digest is None:
                 documents.pop(edited, None)

@@ -6,7 +6,7 @@ image of the disk is made as a loss of power may leave it, and opened by a fresh
 It must hold what the store held after one of its transactions: the last that had
 ended, or the one that was under way. Every record, node and content is hashed, links
 and refs are followed, numbers are without gaps, SQLite finds nothing damaged, and all
-that a client was told is there. The second life of a store begins with such an image::
+that a client was told is there, and what was redacted is nowhere on the disk. The second life of a store begins with such an image::
 
     python -m st8.testing.powerrig --images 20000 --seed 42 --jobs 2
 
@@ -249,6 +249,11 @@ class _Judge:
             image = disk.image(chance)
             place(image, self._root)
             outcome.images += 1
+            for since, trace in recording.traces:
+                if since <= where and any(trace in data for data in image.values()):
+                    what = f"what was redacted after {since} notes is on the disk"
+                    outcome.say("leaked", f"{self._context}, cut after {where}: {what}")
+                    break
             if number == kept:
                 survivor = {path: bytes(data) for path, data in image.items()}
             self._look(where)
