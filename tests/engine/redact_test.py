@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from st8.core import failpoints
 from st8.core.errors import (
     ContentInUse,
     ContentRedacted,
@@ -324,3 +325,22 @@ def test_a_collection_goes_on_beside_redactions(any_engine: Engine) -> None:
     )
     with pytest.raises(ContentRedacted):
         apply(any_engine, {"x": SECRET})
+
+
+def test_what_may_be_redacted_is_forgotten(any_engine: Engine) -> None:
+    """Where the answer was lost, what was done is seen all the same."""
+    _leak(any_engine)
+    contents(any_engine, source=selector(1))
+
+    def lose_the_answer(name: str) -> None:
+        if name == "redact.committed":
+            raise ConnectionError
+
+    failpoints.arm(lose_the_answer)
+    try:
+        with pytest.raises(ConnectionError):
+            redact(any_engine)
+    finally:
+        failpoints.arm(None)
+
+    assert MARK == contents(any_engine, source=selector(1))["db/password"]

@@ -15,6 +15,7 @@ from st8.core.errors import (
     St8Error,
     Unavailable,
 )
+from st8.core.failpoints import failpoint
 from st8.core.ids import (
     DEFAULT_NAMESPACE,
     CheckpointName,
@@ -522,10 +523,14 @@ class Engine:
             return search.redactions(self._clock.now_ns())
 
         def work() -> None:
-            epoch = self._store.redact(choose)
-            self._refs.forget_revisions(request.scope.namespace, (), epoch)
-            self._forget_contents()
+            try:
+                epoch = self._store.redact(choose)
+                failpoint("redact.committed")
+                self._refs.forget_revisions(request.scope.namespace, (), epoch)
+            finally:  # also where nobody knows what became of it
+                self._forget_contents()
 
+        failpoint("redact.before_turn")
         self._committer.between_batches(work).result()
         return search.result()
 

@@ -233,6 +233,7 @@ class SqliteStore(SqliteReads):
             with self._overwriting(), self._writing() as writer:
                 write_redactions(writer, choose())
                 epoch = count_up_epoch(writer)
+                failpoint("sqlite.redacted")
             with self._write_lock:
                 self._move_all(truncate=True)
         self._tell(None)

@@ -19,12 +19,14 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from random import Random  # noqa: TID251 - seeded: a run can be had again
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 from st8.core.errors import St8Error
 from st8.core.failpoints import NAMES
+from st8.core.ids import digest_of
 from st8.testing.armed import DISK, PROGRAM, UNKNOWN, Action, Armed, ArmedDaemon
 from st8.testing.child import call
 from st8.testing.ledger import Ledger
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from st8.core.ids import Digest
     from st8.core.ports import Store
 
 __all__ = ["Outcome", "places", "run"]
@@ -73,6 +76,10 @@ _COLLECTING: Final = (
     "postgres.after_sweep",
 )
 """What the names of places begin with that only a collection comes to."""
+_REDACTING: Final = ("redact.", "sqlite.redacted", "postgres.redacted")
+"""The same of redactions."""
+_SECRETS: Final = "secrets"
+"""The namespace that contents are redacted in; of it the ledger knows nothing."""
 _FENCING: Final = ("sqlite.", "disk.before_log", "disk.after_log")
 """What the names of places begin with where an error stops all writes."""
 _KEPT: Final = 5
@@ -191,6 +198,8 @@ class _Rig:
         self._oracle = Oracle(self._ledger, kept=_KEPT)
         self._daemons: list[ArmedDaemon] = []
         self._since_look = 0
+        self._secrets = 0
+        self._shown: dict[Digest, bool] = {}
         self._done = threading.Event()
         self._writers = [
             Writer(
@@ -289,16 +298,17 @@ class _Rig:
     def _do(self, name: str, action: Action) -> bool:
         """Arm a place, and wait until it has happened; return whether it has."""
         self._board.arm(name, action)
-        collects = name.startswith(_COLLECTING)
-        collector = threading.Thread(target=self._collect, args=(name, action))
-        if collects:
-            collector.start()
+        helper = None
+        if name.startswith((*_COLLECTING, *_REDACTING)):
+            asks = self._redact if name.startswith(_REDACTING) else self._collect
+            helper = threading.Thread(target=self._ask, args=(name, action, asks))
+            helper.start()
         reached = self._wait(name, action)
         if self._board.action(name) == Action.HELD:
             self._daemon.drop_clients()
             self._board.arm(name, Action.NOTHING)
-        if collects:
-            collector.join()
+        if helper is not None:
+            helper.join()
         if not reached:
             self._say(f"{name}: nobody came to it to {action.name}")
             self._board.arm(name, Action.NOTHING)
@@ -325,14 +335,47 @@ class _Rig:
     def _say(self, sentence: str) -> None:
         self.outcome.wrong.append(sentence)
 
-    def _collect(self, name: str, action: Action) -> None:
-        """Collect garbage until somebody has come to a place that is armed."""
+    def _ask(
+        self, name: str, action: Action, asks: Callable[[HTTPConnection], None]
+    ) -> None:
+        """Ask for something until somebody has come to a place that is armed."""
         while self._board.action(name) == action:
             try:
                 with closing(self._daemon.connect()) as connection:
-                    call(connection, "POST", "/v1/gc", {"keep": _KEPT})
+                    asks(connection)
             except (OSError, HTTPException):
                 continue
+
+    def _collect(self, connection: HTTPConnection) -> None:
+        """Collect garbage."""
+        call(connection, "POST", "/v1/gc", {"keep": _KEPT})
+
+    def _redact(self, connection: HTTPConnection) -> None:
+        """Redact a content, which no other one is like."""
+        self._secrets += 1
+        content = f"secret {self._secrets}\n"
+        scope = {"namespace": _SECRETS, "branch": "main"}
+        revisions: list[int] = []
+        for text in (content, "none\n"):
+            body = {"scope": scope, "documents": [{"key": "key", "content": text}]}
+            status, answer = call(connection, "POST", "/v1/apply", body)
+            if status != HTTPStatus.OK:
+                return
+            revisions.append(answer["revision"])
+        done, _ = call(
+            connection,
+            "POST",
+            "/v1/redact",
+            {"scope": scope, "key": "key", "revision": revisions[0], "reason": "no"},
+        )
+        # Whatever became of it: what a reader is shown then stays so.
+        query = urlencode({"namespace": _SECRETS, "revision": revisions[0]})
+        status, answer = call(connection, "GET", f"/v1/state?{query}")
+        if status == HTTPStatus.OK:
+            shown = answer["objects"]["key"] == content
+            self._shown[digest_of(content.encode())] = shown
+            if shown and done == HTTPStatus.OK:
+                self._say("a content that was redacted is shown")
 
     def _is_writing(self) -> bool:
         """Return whether the daemon says that it takes writes."""
@@ -379,7 +422,16 @@ class _Rig:
         self._since_look = 0
         try:
             with closing(self._open_store()) as store:
-                self.outcome.wrong += self._oracle.look(store, thorough=True)
+                self.outcome.wrong += self._oracle.look(
+                    store, thorough=True, aside={_SECRETS}
+                )
+                redacted = {one.digest for one in store.redactions()}
+                stored = store.objects(list(self._shown)).keys()
+                self.outcome.wrong += [
+                    f"content {digest.hex()} was shown or not, and is not so any more"
+                    for digest, shown in self._shown.items()
+                    if (digest in redacted) == shown or (digest in stored) > shown
+                ]
         except St8Error as error:
             self._say(f"the store can't be read: {error.detail}")
 

@@ -471,6 +471,7 @@ class PostgresStore:
                         ),
                     )
                     session.rows(_REDACTED_OBJECTS, (Binaries(digests),))
+                failpoint("postgres.redacted")
         except psycopg.Error as error:
             raise self._failed(error) from None
         self._announcements.tell(None)
