@@ -52,6 +52,8 @@ _CHURN: Final = "soak/churn"
 """Of this the ledger knows nothing."""
 _COLLECT_S: Final = 1.0
 """Between two collections."""
+_STATUSES: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
+"""Not found is what nobody has written to yet."""
 _STAY_S: Final = (0.2, 4.0)
 _REST_S: Final = 60.0
 _GROWTH_MIB_PER_HOUR: Final = 1.0
@@ -206,6 +208,8 @@ class _Times:
 class _Client:
     """Somebody who asks one thing after the other, on one connection."""
 
+    _pause_s = 0.0
+
     def __init__(self, times: _Times, faults: list[str]) -> None:
         self._times = times
         self._faults = faults
@@ -223,8 +227,6 @@ class _Client:
         finally:
             connection.close()
 
-    _pause_s = 0.0
-
     def _step(self, connection: HTTPConnection) -> None:
         raise NotImplementedError
 
@@ -234,7 +236,7 @@ class _Client:
         began = time.monotonic()
         status, answer = call(connection, method, target, body)
         self._times.add(time.monotonic() - began)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if status not in _STATUSES:
             self._faults.append(f"{method} {target} was answered {status}: {answer}")
         return answer
 
@@ -294,12 +296,11 @@ class _Reader(_Client):
 
     def _name_and_forget(self, connection: HTTPConnection) -> None:
         """Make a branch and a checkpoint, and delete them."""
-        scope = {"namespace": _CHURN, "branch": "main"}
-        names = urlencode({"namespace": _CHURN, "name": self._name})
+        place = {"namespace": _CHURN, "name": self._name}
         for route in ("/v1/branches", "/v1/checkpoints"):
-            body = {"scope": scope, "name": self._name}
+            body = {"scope": {"namespace": _CHURN}, "name": self._name}
             self._ask(connection, "POST", route, body)
-            self._ask(connection, "DELETE", f"{route}?{names}")
+            self._ask(connection, "DELETE", route, place)
 
     def _read(self, connection: HTTPConnection, target: str) -> None:
         headers = {"If-None-Match": self._etags.get(target, '"none"')}
