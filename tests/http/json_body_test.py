@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from contextlib import suppress
 
 import pytest
@@ -181,6 +182,26 @@ def test_deep_nesting_names_its_limit(body: bytes) -> None:
         decode(body, ApplyBody)
 
     assert ("json_depth_max", 64) == (caught.value.limit, caught.value.maximum)
+
+
+@pytest.mark.parametrize(
+    "fault", [b'"\\ud800"', b'{"a":1,"a":2}'], ids=["half a pair", "a field twice"]
+)
+def test_saying_where_costs_no_more_than_what_was_sent(fault: bytes) -> None:
+    """The way to a value is written for the one that is wrong, not for each."""
+    levels = 60
+    opening = b'{"' + b"n" * 100 + b'":'
+    values = b"[" + fault + b",0" * 5_000 + b',""' * 5_000 + b"]"
+    body = opening * levels + values + b"}" * levels
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedRequest, match=r"n\[0\]"):
+            decode(body, ApplyBody)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 20 * len(body)
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_Trail: TypeAlias = "tuple[_Trail, str | int] | None"
+"""The way to a value: that to what holds it, and its name or place in there."""
 
 _BOM: Final = b"\xef\xbb\xbf"
 _INTEGER_DIGITS_SAFE: Final = 18
@@ -70,6 +73,7 @@ def decode(body: bytes, kind: type[T], what: str = "the body") -> T:
         )
     tree = _parse(body, what)
     if _SURROGATE_ESCAPE.search(body) is not None:
+        _refuse_depth(tree, what)
         _refuse_lone_surrogates(tree, what)
     try:
         return msgspec.convert(tree, kind)
@@ -170,22 +174,24 @@ def _repetition(text: str, what: str) -> MalformedRequest:
 
     Or what is wrong further on: the text was read only up to the repetition.
     """
-    for path, value in _walk(_tree(text, _MARKING_DECODER, what)):
+    tree = _tree(text, _MARKING_DECODER, what)
+    _refuse_depth(tree, what)
+    for trail, value in _walk(tree):
         if isinstance(value, _Mark):
             return MalformedRequest(
-                f"{what} has the field {path} more than once; which is meant?"
+                f"{what} has the field {_path(trail)} more than once; which is meant?"
             )
     return MalformedRequest(f"{what} has a field more than once")
 
 
 def _refuse_lone_surrogates(tree: object, what: str) -> None:
-    for path, value in _walk(tree):
+    for trail, value in _walk(tree):
         if isinstance(value, str):
             try:
                 value.encode()
             except UnicodeEncodeError as error:
                 raise MalformedRequest(
-                    f"{path} of {what} has a lone surrogate at character {error.start}; "
+                    f"{_path(trail)} of {what} has a lone surrogate at character {error.start}; "
                     "no UTF-8 can carry it"
                 ) from None
 
@@ -213,23 +219,40 @@ def _children(node: object) -> Iterable[object]:
     return ()
 
 
-def _walk(tree: object) -> Iterator[tuple[str, object]]:
-    """Yield every field name and value below ``tree`` with its path.
+def _walk(tree: object) -> Iterator[tuple[_Trail, object]]:
+    """Yield every field name and value below ``tree`` with the way to it.
 
-    Names are yielded as values too: they are text that a body brings.
+    Names are yielded as values too: they are text that a body brings. Only objects and
+    arrays are remembered, each in a few words, however many values there are and
+    however long their names.
     """
-    waiting: list[tuple[str, object]] = [("$", tree)]
+    waiting: list[tuple[_Trail, object]] = [(None, tree)]
     while waiting:
-        path, node = waiting.pop()
-        yield path, node
+        trail, node = waiting.pop()
+        steps: Iterable[tuple[str | int, object]] = ()
         if isinstance(node, dict):
-            for name, value in cast("dict[str, object]", node).items():
-                shown = _shown(name).encode("ascii", "backslashreplace").decode()
-                yield f"{path}.{shown}", name
-                waiting.append((f"{path}.{shown}", value))
+            steps = cast("dict[str, object]", node).items()
         elif isinstance(node, list):
-            items = cast("list[object]", node)
-            waiting.extend((f"{path}[{n}]", item) for n, item in enumerate(items))
+            steps = enumerate(cast("list[object]", node))
+        for step, value in steps:
+            yield (trail, step), step
+            if isinstance(value, (dict, list)):
+                waiting.append(((trail, step), cast("object", value)))
+            else:
+                yield (trail, step), value
+
+
+def _path(trail: _Trail) -> str:
+    """Return the way to a value as text, such as ``$.documents[1].key``."""
+    steps: list[str] = []
+    while trail is not None:
+        trail, step = trail
+        if isinstance(step, int):
+            steps.append(f"[{step}]")
+        else:
+            shown = _shown(step).encode("ascii", "backslashreplace").decode()
+            steps.append(f".{shown}")
+    return "$" + "".join(reversed(steps))
 
 
 def _fields_at(kind: type[msgspec.Struct], path: str) -> list[str]:
