@@ -50,6 +50,16 @@ def test_a_long_text_is_refused_as_soon_as_a_short_one() -> None:
         parse_duration("9" * 1_000_000)
 
 
+@pytest.mark.parametrize("text", ["1ns" * 334, "0" * 1_000 + "s", "1h" * 5_000_000])
+def test_what_is_longer_than_any_sum_is_no_duration(text: str) -> None:
+    """More than 1,000 characters are not added up, and are not repeated."""
+    for read in (parse_duration, parse_age):
+        with pytest.raises(ValueError, match="is not a") as caught:
+            read(text)
+
+        assert len(str(caught.value)) < 120
+
+
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "2562047h48m", "1000w" * 2])
 def test_what_go_can_not_count_is_no_duration(text: str) -> None:
     """A duration of more than 63 bits of nanoseconds is refused, however long."""

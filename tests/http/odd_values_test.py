@@ -124,6 +124,8 @@ _HEADERS: Final = {
     "DELETE": ("content-type",),
 }
 _DEPTH: Final = 4
+_REFUSAL_BYTES: Final = 2_000
+"""More than any refusal of a short value has."""
 _DOCUMENT: Final = document(VERSION)
 
 
@@ -258,6 +260,33 @@ def test_no_value_is_a_fault(api: Api, operation: _Operation) -> None:
     ]
 
     assert [] == faults
+
+
+@pytest.mark.parametrize(
+    "operation", _OPERATIONS, ids=[f"{each.method} {each.path}" for each in _OPERATIONS]
+)
+def test_no_refusal_repeats_what_was_sent(api: Api, operation: _Operation) -> None:
+    """However long a value is, what is said of it is short."""
+    method, path, names = operation.method, operation.path, operation.parameters
+    texts = ("a" * 70_000, "1h" * 35_000, "\1" * 12_000, "." * 70_000)
+    usual = json.dumps(operation.body).encode()
+    asked = [
+        *((f"{path}?{name}={quote(text)}", usual) for name in names for text in texts),
+        *((f"{path}?{quote(text)}=1", usual) for text in texts),
+        *(
+            (path, _with(operation.body, way, json.dumps(text)))
+            for way in operation.fields
+            for text in texts
+        ),
+    ]
+
+    long: list[tuple[str, bytes, int]] = []
+    for target, body in asked:
+        answer = api.call(method, target, body)
+        if answer.status != HTTPStatus.OK and len(answer.body) > _REFUSAL_BYTES:
+            long.append((target[:200], body[:200], len(answer.body)))
+
+    assert [] == long
 
 
 def test_what_is_odd_is_odd_by_one_field_alone() -> None:

@@ -20,6 +20,8 @@ _UNITS_S: Final = {
 _LONGEST_S: Final = (2**63 - 1) / 1e9
 _LONG_S: Final = {"d": 86_400, "w": 7 * 86_400}
 _LONG: Final = re.compile(r"(\d{1,6})([dw])", re.ASCII)
+_CHARACTERS_MAX: Final = 1_000
+_SHOWN_CHARACTERS: Final = 40
 # Nothing of it can be read in two ways, so long texts are refused as soon as short ones.
 _PART: Final = re.compile(
     r"(\d++(?:\.\d*+)?|\.\d++)(ns|[u\u00b5\u03bc]s|ms|s|m|h)", re.ASCII
@@ -30,8 +32,8 @@ _WHOLE: Final = re.compile(f"(?:{_PART.pattern})++", re.ASCII)
 def parse_duration(text: str) -> float:
     """Return the seconds of a duration as Go writes it.
 
-    That is one or more numbers with a unit from ``ns`` to ``h``, or ``0``; of what is
-    less than a nanosecond nothing remains.
+    That is one or more numbers with a unit from ``ns`` to ``h``, or ``0``, of 1,000
+    characters at most; of what is less than a nanosecond nothing remains.
 
     Raises:
         ValueError: It is no duration, or one of more than 292 years, which are all
@@ -39,15 +41,20 @@ def parse_duration(text: str) -> float:
     """
     if text == "0":
         return 0.0
-    if not _WHOLE.fullmatch(text):
-        hint = f"; write {text}s" if text.isascii() and text.isdigit() else ""
+    shown = text[:_SHOWN_CHARACTERS]
+    if len(text) > _CHARACTERS_MAX:
         raise ValueError(
-            f"{text!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
+            f"{shown!r} is not a duration of at most {_CHARACTERS_MAX} characters"
+        )
+    if not _WHOLE.fullmatch(text):
+        hint = f"; write {shown}s" if text.isascii() and text.isdigit() else ""
+        raise ValueError(
+            f"{shown!r} is not a duration such as 500ms, 30s or 1m30s{hint}"
         )
     parts = _PART.findall(text)
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if seconds > _LONGEST_S:
-        raise ValueError(f"{text[:40]!r} is not a duration of at most 292 years")
+        raise ValueError(f"{shown!r} is not a duration of at most 292 years")
     return round(seconds, 9)
 
 
@@ -64,7 +71,7 @@ def parse_age(text: str) -> float:
         return parse_duration(text)
     except ValueError:
         raise ValueError(
-            f"{text[:40]!r} is not an age such as 12h, 30d or 2w"
+            f"{text[:_SHOWN_CHARACTERS]!r} is not an age such as 12h, 30d or 2w"
         ) from None
 
 

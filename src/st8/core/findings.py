@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _DIGITS_MAX: Final = 19
+_SHOWN_CHARACTERS: Final = 100
 
 
 class Finding(NamedTuple):
@@ -165,7 +166,7 @@ def parse_head(text: str) -> tuple[RevisionNumber, Digest]:
             return RevisionNumber(int(number)), Digest(digest)
     raise InvalidValue(
         "expect-head",
-        f"{text!r} is not a head; write NUMBER:DIGEST, such as 42: and the 64 "
+        f"{text[:_SHOWN_CHARACTERS]!r} is not a head; write NUMBER:DIGEST, such as 42: and the 64 "
         "hexadecimal digits of revision 42, as st8ctl log -o json has them",
     )
 

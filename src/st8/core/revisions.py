@@ -52,6 +52,7 @@ _KINDS: Final[tuple[Kind, ...]] = ("apply", "rollback", "restore")
 _TIME_BYTES: Final = 8
 _NS: Final = 1_000_000_000
 TIME_NS_MAX: Final = 2**63 - 1
+_SHOWN_CHARACTERS: Final = 60
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)",
     re.ASCII,
@@ -341,6 +342,7 @@ def parse_time(text: str, field: str = "time") -> int:
         InvalidValue: It is not one, or lies outside 1970 to 2262.
     """
     match = _RFC3339.fullmatch(text)
+    shown = text[:_SHOWN_CHARACTERS]
     try:
         if match is None:
             raise ValueError  # noqa: TRY301 - joins the other ways to be wrong
@@ -349,10 +351,10 @@ def parse_time(text: str, field: str = "time") -> int:
         whole = datetime.fromisoformat(f"{date}T{clock}{zone}")
     except ValueError:
         raise InvalidValue(
-            field, f"{text!r} is not an RFC 3339 time such as 2026-01-31T12:00:00Z"
+            field, f"{shown!r} is not an RFC 3339 time such as 2026-01-31T12:00:00Z"
         ) from None
     seconds = int((whole - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
     time_ns = seconds * _NS + int((fraction or "0").ljust(9, "0"))
     if not 0 <= time_ns <= TIME_NS_MAX:
-        raise InvalidValue(field, f"{text!r} lies outside the years 1970 to 2262")
+        raise InvalidValue(field, f"{shown!r} lies outside the years 1970 to 2262")
     return time_ns

@@ -29,6 +29,7 @@ _ESCAPE = re.compile(rb"%([0-9a-fA-F]{2})?")
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _INTEGER_MAX: Final = (1 << (limits.JSON_INTEGER_BITS.maximum - 1)) - 1
 _SHOWN_CHARACTERS: Final = 100
+_REASON_SHOWN_CHARACTERS: Final = 200
 
 
 class QueryParser(Generic[Q]):
@@ -78,9 +79,10 @@ class QueryParser(Generic[Q]):
         try:
             return msgspec.convert(values, self.kind)
         except msgspec.ValidationError as error:
-            what, _, path = str(error).partition(" - at ")
+            what, _, path = str(error).rpartition(" - at ")
             field = path.strip("`").removeprefix("$.")
-            raise InvalidValue(field, what[:1].lower() + what[1:]) from None
+            shown = what[:1].lower() + what[1:_REASON_SHOWN_CHARACTERS]
+            raise InvalidValue(field, shown) from None
 
 
 def _decoded(raw: bytes) -> str:
