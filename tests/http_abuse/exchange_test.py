@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
+from st8.clock import SystemClock
+from st8.core.ids import Scope
+from st8.engine.engine import Engine
+from st8.http.app import create_app
 from st8.http.server import HttpServer
+from st8.http.service import READ_THREADS
 from st8.http.sockets import listen
-from tests.http_abuse.raw import HOST, Echo, Served, served
+from st8.store.memory import MemoryStore
+from tests.http_abuse.raw import HOST, Echo, Served, Wire, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n"
@@ -200,6 +208,86 @@ def test_client_that_goes(server: Served) -> None:
         time.sleep(0.01)
 
     assert ["/gone"] == server.app.disconnects
+
+
+@pytest.fixture
+def daemon() -> Iterator[Served]:
+    """A server of the API over an empty store."""
+    with contextlib.closing(Engine(MemoryStore(), SystemClock())) as engine:
+        app = create_app(engine, version="1")
+        with contextlib.closing(app), served(app) as running:
+            yield running
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /v1/state?min_revision=1&wait=60s HTTP/1.1\r\n",
+        b"HEAD /v1/state?min_revision=1&wait=60s HTTP/1.1\r\n",
+        b"GET /v1/log HTTP/1.1\r\n",
+        b"POST /v1/diff HTTP/1.1\r\nContent-Length: 2\r\n",
+    ],
+    ids=["a long poll", "its head", "a read that is queued", "a diff that is queued"],
+)
+def test_a_read_is_given_up_with_its_client(
+    daemon: Served, request_line: bytes
+) -> None:
+    """Nothing is left of reads whose clients have gone, though none could be done."""
+    body = b"{}" if b"POST" in request_line else b""
+    with contextlib.ExitStack() as threads:
+        if b"wait" not in request_line:
+            threads.enter_context(busy_readers(daemon))
+        for _ in range(50):
+            with daemon.wire() as wire:
+                wire.send(request_line + HOST + b"\r\n" + body)
+                wait_until(lambda: daemon.server.requests_in_flight)
+                go_at_once(wire)
+            wait_until(lambda: not daemon.server.requests_in_flight)
+
+
+def test_a_write_is_done_without_its_client(daemon: Served) -> None:
+    """What was asked for whole is done, though whoever asked has gone."""
+
+    def head() -> int:
+        return int(daemon.app.service.engine.state(Scope()).number)
+
+    body = b'{"documents":[{"key":"a","content":"1"}]}'
+    with daemon.wire() as wire:
+        wire.send(
+            b"POST /v1/apply HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s"
+            % (HOST, len(body), body)
+        )
+        wait_until(lambda: daemon.server.requests_in_flight or head())
+        go_at_once(wire)
+    wait_until(head)
+
+    assert 1 == head()
+
+
+def go_at_once(wire: Wire) -> None:
+    """Leave a connection so that the server hears of it, and not only of an end."""
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.socket.close()
+
+
+@contextlib.contextmanager
+def busy_readers(daemon: Served) -> Generator[None]:
+    """Have every reading thread wait."""
+    end = threading.Event()
+    for _ in range(READ_THREADS):
+        asyncio.run_coroutine_threadsafe(daemon.app.service.run(end.wait), daemon.loop)
+    try:
+        yield
+    finally:
+        end.set()
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Return when something holds."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_pipelining_client_that_goes(server: Served) -> None:

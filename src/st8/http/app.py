@@ -24,7 +24,7 @@ from st8.core.errors import (
     RouteNotFound,
 )
 from st8.core.failpoints import failpoint
-from st8.http.incoming import ClientGone, Upload, header, read_body
+from st8.http.incoming import READS, ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
@@ -57,6 +57,7 @@ _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are decoded on a worker, so that the loop goes on meanwhile."""
 
 
+_HARMLESS: Final = frozenset(("open", "read"))
 _COUNTED: Final = "st8.counted"
 _UNCOUNTED: Final = "metrics"
 """Who looks at how st8d fares is let in when it is asked too much, as probes are."""
@@ -65,12 +66,21 @@ _UNCOUNTED: Final = "metrics"
 class Endpoint:
     """An operation under one method, with what is counted of it."""
 
-    __slots__ = ("head_only", "lane", "meter", "operation", "query", "route_meter")
+    __slots__ = (
+        "head_only",
+        "lane",
+        "meter",
+        "operation",
+        "query",
+        "reads",
+        "route_meter",
+    )
 
     def __init__(self, operation: Operation, method: str, service: Service) -> None:
         """Prepare ``operation`` for requests with ``method``."""
         self.operation = operation
         self.head_only = method == "HEAD"
+        self.reads = operation.verb in _HARMLESS
         self.lane = operation.conditional and not self.head_only
         self.query = QueryParser(
             operation.query, f"the query of {method} {operation.path}"
@@ -118,6 +128,8 @@ class App:
         endpoint: Endpoint | None = None
         try:
             endpoint = self._find(scope)
+            if endpoint.reads:
+                scope[READS] = True
             if endpoint.lane:
                 known = self._from_lane(endpoint, scope)
                 if known is not None:

@@ -21,7 +21,7 @@ from st8.core.errors import (
     St8Error,
     Unavailable,
 )
-from st8.http.incoming import STREAMS
+from st8.http.incoming import READS, STREAMS
 from st8.http.problems import encode_problem
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class GuardedCycle(RequestResponseCycle):
         status: The status of the answer, 0 before there is one.
         sent_bytes: Bytes of the answer's body so far.
         held_bytes: Bytes of the request's body that count as held.
+        task: Lets the app answer; None before it has begun.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class GuardedCycle(RequestResponseCycle):
         self.status = 0
         self.sent_bytes = 0
         self.held_bytes = 0
+        self.task: asyncio.Task[None] | None = None
         self._shared = owner.shared
         self._head: bytes | None = None  # not written yet
         self._bodiless = False
@@ -120,6 +122,17 @@ class GuardedCycle(RequestResponseCycle):
         self.on_response = _done
         if self.held_bytes:
             self.release()
+
+    def leave(self) -> None:
+        """Take note that the client has gone; give up a request that only reads.
+
+        It would wait, or be computed, for nobody, and clients that come and go could
+        have any number of them. What may change something goes on to its end.
+        """
+        self.disconnected = True
+        self.message_event.set()
+        if self.task is not None and READS in self.scope:
+            self.task.cancel()
 
     def release(self) -> None:
         """Count the request's body as held no longer."""

@@ -140,8 +140,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deaf = True
         running = self._running
         if running is not None:
-            running.disconnected = True
-            running.message_event.set()
+            running.leave()
         self._forget_waiting()
         super().connection_lost(exc)
 
@@ -378,7 +377,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _run(self, cycle: GuardedCycle) -> None:
         """Let the app answer ``cycle``."""
         self._running = cycle
-        task = self.loop.create_task(cycle.run_asgi(self.shared.app))
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(self.shared.app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -413,8 +412,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._hang_up()
                 return
             # The request at fault is the newest one, and the app may have it.
-            cycle.disconnected = True
-            cycle.message_event.set()
+            cycle.leave()
             if self._running is cycle:
                 self._running = None
                 if cycle.response_started:

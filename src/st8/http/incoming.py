@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
     from st8.http.replies import Receive
 
-__all__ = ["STREAMS", "ClientGone", "Upload", "header", "read_body"]
+__all__ = ["READS", "STREAMS", "ClientGone", "Upload", "header", "read_body"]
 
 STREAMS: Final = "st8.streams"
 """Set in the scope of a request whose body may be of any length and take any time."""
+
+READS: Final = "st8.reads"
+"""Set in the scope of a request that changes nothing: without its client it is given
+up, and nobody misses it."""
 
 _IDENTITY: Final = frozenset((b"", b"identity"))
 _LENGTH_DIGITS_MAX: Final = 18
