@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz soak abuse fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz soak abuse mutants fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -43,11 +43,14 @@ soak: ## Keep the daemon busy, and see whether it grows
 abuse: ## Ask the API thousands of odd things
 	@script/abuse
 
+mutants: ## Make mistakes in the source, and see whether a test notices
+	@script/mutants
+
 fmt: ## Format, and fix what can be fixed
 	@script/setup lint
 	@.venv/bin/ruff format
 	@.venv/bin/ruff check --fix
 
 clean: ## Remove everything that can be made again
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist
+	rm -rf .venv .hypothesis .import_linter_cache .mutants .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
