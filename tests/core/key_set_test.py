@@ -51,6 +51,12 @@ def test_laws(a: KeySet, b: KeySet) -> None:
     assert a & b <= a <= a | b
     assert (a <= b) == (a | b == b)
     assert bool(a) == (a != NO_KEYS)
+    assert a.is_all == (a == ALL_KEYS)
+
+
+def test_all_is_all() -> None:
+    """All keys are all, and none are not."""
+    assert [True, False] == [ALL_KEYS.is_all, NO_KEYS.is_all]
 
 
 @given(SETS)

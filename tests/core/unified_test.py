@@ -202,6 +202,26 @@ def test_insertion_stands_as_low_as_possible() -> None:
     assert unified_diff("k", before, after).endswith("}\n+{\n+ b\n+}\n")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "blocks"),
+    [
+        # One line, several lines, put in and taken out, between others that differ.
+        ("haatz", "HaaatZ", [(0, 1, 0, 1), (3, 3, 3, 4), (4, 5, 5, 6)]),
+        ("haaatz", "HaatZ", [(0, 1, 0, 1), (3, 4, 3, 3), (5, 6, 4, 5)]),
+        ("hababtz", "HabababtZ", [(0, 1, 0, 1), (5, 5, 5, 7), (6, 7, 8, 9)]),
+        ("habababtz", "HababtZ", [(0, 1, 0, 1), (5, 7, 5, 5), (8, 9, 6, 7)]),
+        # Down to the next one, with which it becomes one.
+        ("haz", "HaaZ", [(0, 1, 0, 1), (2, 3, 2, 4)]),
+        ("haaz", "HaZ", [(0, 1, 0, 1), (2, 4, 2, 3)]),
+    ],
+)
+def test_blocks_stand_as_low_as_possible(
+    before: str, after: str, blocks: list[tuple[int, int, int, int]]
+) -> None:
+    """What repeats the lines below it stands below them, as far as it can go."""
+    assert blocks == differing_blocks(list(before), list(after))
+
+
 @pytest.mark.parametrize("command", TOOLS)
 @pytest.mark.parametrize(
     "key", ["a.txt", "d/a b.txt", 'q"uo\\te', " lead", "trail ", "ü/ö", '"q"', "a\xa0b"]

@@ -9,7 +9,7 @@ import pytest
 from st8.auth.access import ALLOW_ALL, ANYONE, Principal
 from st8.core import limits
 from st8.core.errors import Overloaded, RateLimited
-from st8.core.rates import Rate, parse_rate
+from st8.core.rates import Rate
 from st8.http.answers import Answers
 from st8.http.connections import Connections, GuardSettings
 from st8.http.rates import RateLimiter
@@ -118,27 +118,6 @@ def test_what_is_in_the_fast_lane_is_counted_too(limited: Api) -> None:
     assert [200, 200, 200, 200, 429, 429] == [
         limited.get("/v1/state").status for _ in range(6)
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("100", Rate(100.0, 100)),
-        ("100:500", Rate(100.0, 500)),
-        ("0.5", Rate(0.5, 1)),
-        ("0", Rate(0.0, 1)),
-    ],
-)
-def test_rates_that_are_read(text: str, expected: Rate) -> None:
-    """A rate is requests a second, with those at once behind a colon."""
-    assert expected == parse_rate(text)
-
-
-@pytest.mark.parametrize("text", ["", "x", "-1", "1:", ":1", "1:0", "9999999", "1/s"])
-def test_no_rates(text: str) -> None:
-    """What is no rate is refused."""
-    with pytest.raises(ValueError, match=r"is no rate|rate_max|lets nothing through"):
-        parse_rate(text)
 
 
 def test_it_is_no_overload() -> None:
