@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from st8.core import error, errors
-from st8.core.errors import CLASSES, HeadMoved, NotFound, St8Error, StorageFull
+from st8.core.errors import (
+    CLASSES,
+    HeadMoved,
+    NotFound,
+    St8Error,
+    StorageFull,
+    UnknownField,
+)
 
 EVERY = sorted(CLASSES.values(), key=lambda cls: cls.__name__)
 
@@ -135,3 +142,24 @@ def test_any_problem_gives_an_error(problem: dict[str, object]) -> None:
     assert isinstance(rebuilt, St8Error)
     assert str(rebuilt) == rebuilt.detail
     assert rebuilt.detail == rebuilt.problem()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (
+            ["revision", "branch"],
+            "the body has no field 'revison'; did you mean 'revision'?",
+        ),
+        (["b", "a"], "the body has no field 'revison'; known are a, b"),
+        ([], "the body has no field 'revison'; it takes none"),
+    ],
+)
+def test_an_unknown_field_is_told_with_what_is_known(
+    known: list[str], said: str
+) -> None:
+    """The nearest name is offered, or else all that there are."""
+    error = UnknownField("revison", "the body", known)
+
+    assert said == error.detail
+    assert {"field": "revison", "known": sorted(known)} == error.fields

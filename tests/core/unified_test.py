@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from st8.core.unified import (
+    _anchors,
     differing_blocks,
     has_no_lines,
     split_lines,
@@ -200,6 +201,25 @@ def test_insertion_stands_as_low_as_possible() -> None:
     after = "{\n a\n}\n{\n b\n}\n{\n b\n}\n"
 
     assert unified_diff("k", before, after).endswith("}\n+{\n+ b\n+}\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "anchors"),
+    [
+        ("", "", []),
+        ("abc", "abc", [(0, 0)]),
+        ("abcd", "cdab", [(2, 0)]),
+        ("abcxde", "xabcde", [(0, 1), (4, 4)]),
+        ("axbc", "abxc", [(0, 0), (2, 1), (3, 3)]),
+        ("aab", "ab", [(2, 1)]),
+        ("ab", "abb", [(0, 0)]),
+    ],
+)
+def test_long_contents_are_cut_at_lines_that_occur_once(
+    before: str, after: str, anchors: list[tuple[int, int]]
+) -> None:
+    """The longest run of them that rises on both sides, and of neighbours the first."""
+    assert anchors == _anchors([ord(line) for line in before], [*map(ord, after)])
 
 
 @pytest.mark.parametrize(
