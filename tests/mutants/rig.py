@@ -18,6 +18,7 @@ import importlib.abc
 import importlib.util
 import json
 import os
+import re
 import resource
 import secrets
 import select
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
 
 _ROOT: Final = Path(__file__).parents[2]
 _SOURCE: Final = _ROOT / "src" / "st8"
-_TESTS: Final = {"core": ("core", "engine"), "engine": ("engine",)}
+_ENGINE_TESTS: Final = ("engine/*_test.py",)
+_CORE_TESTS: Final = ("core/*_test.py", *_ENGINE_TESTS, "docs/reference_test.py")
+_TESTS: Final = {"core": _CORE_TESTS, "engine": _ENGINE_TESTS}
 _NO_TESTS: Final = ("planted_test.py",)  # tests of a rig, not of the source
 _MAP: Final = _ROOT / ".mutants"
 _MEMORY_BYTES_MAX: Final = 4 << 30
@@ -240,33 +243,42 @@ class _Choice:
     def __init__(self, reached: Mapping[str, reach.Reach], cpu_s_max: float) -> None:
         self._cpu_s_max = cpu_s_max
         self._reached = dict(sorted(reached.items(), key=lambda each: each[1].cpu_s))
-        self._sources = {
-            file: file.read_text(encoding="utf-8") for file in _SOURCE.rglob("*.py")
-        }
+        files = [*_SOURCE.rglob("*.py"), *(_ROOT / "tests").rglob("*_test.py")]
+        self._texts = {file: file.read_text(encoding="utf-8") for file in files}
 
     def job(self, mutant: Mutant) -> _Job:
-        """Return it with its tests: those of the line, or else of its module.
-
-        What is done when a module is imported no test reaches. So the tests count that
-        are named for it, and then all that reach anything in it or in who imports it.
-        """
-        first, last = mutant.lines
-        wanted = {str(mutant.file): range(first, last + 1)}
-        tests = [test for test, each in self._reached.items() if _meets(each, wanted)]
-        if not mutant.function:
-            importing = f"from {_module_of(mutant.file)} import"
-            users = [file for file, text in self._sources.items() if importing in text]
-            wanted = {str(file): range(1 << 20) for file in [mutant.file, *users]}
-            named = f"/{mutant.file.stem}_test.py::"
-            tests = [test for test in self._reached if named in test]
-            others = self._reached.items()
-            tests += [test for test, each in others if _meets(each, wanted)]
+        """Return it with its tests: those that reach the line, the quickest first."""
+        if mutant.function:
+            first, last = mutant.lines
+            tests = self._reaching({str(mutant.file): range(first, last + 1)})
+        else:
+            tests = self._importing(mutant.file)
         chosen: dict[str, float] = {}
         for test in tests:
             chosen[test] = self._reached[test].cpu_s
             if sum(chosen.values()) > self._cpu_s_max:
                 break
         return _Job(mutant, list(chosen), sum(chosen.values()))
+
+    def _reaching(self, wanted: Mapping[str, range]) -> list[str]:
+        return [test for test, each in self._reached.items() if _meets(each, wanted)]
+
+    def _importing(self, file: Path) -> list[str]:
+        """Return the tests of what is done when a module is imported: none reaches it.
+
+        They are those that are named for it, those that import it, and those that reach
+        anything in it or in who imports it, in this order.
+        """
+        package, _, name = _module_of(file).rpartition(".")
+        ways = rf"from {package}(\.{name} import | import [^\n]*\b{name}\b)"
+        users = [each for each, text in self._texts.items() if re.search(ways, text)]
+        by_file = defaultdict(list)
+        for test in self._reached:
+            by_file[_ROOT / test.partition("::")[0]].append(test)
+        named = [_ROOT / "tests" / file.parent.name / f"{file.stem}_test.py"]
+        near = [test for each in (*named, *users) for test in by_file.get(each, ())]
+        everywhere = range(1 << 20)
+        return near + self._reaching({str(each): everywhere for each in [file, *users]})
 
 
 def _meets(reached: reach.Reach, wanted: Mapping[str, range]) -> bool:
@@ -302,13 +314,9 @@ def _count(mutant: Mutant, result: str) -> tuple[str, str]:
 
 
 def _tests_of(files: set[Path]) -> list[Path]:
-    packages = {name for file in files for name in _TESTS.get(file.parent.name, ())}
-    found = [
-        test
-        for package in sorted(packages)
-        for test in sorted((_ROOT / "tests" / package).glob("*_test.py"))
-    ]
-    return [test for test in found if test.name not in _NO_TESTS]
+    patterns = {name for file in files for name in _TESTS[file.parent.name]}
+    found = {test for name in patterns for test in (_ROOT / "tests").glob(name)}
+    return sorted(test for test in found if test.name not in _NO_TESTS)
 
 
 def _mutants(told: argparse.Namespace) -> list[Mutant]:
