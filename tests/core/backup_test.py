@@ -125,3 +125,14 @@ def test_a_name_that_is_none() -> None:
     """A record with a name that is not allowed is refused with the reason."""
     with pytest.raises(BadBackup, match="the record of a branch: branch"):
         form.decode_branch(bytes.fromhex(f"0473686f70000102d804{_D}"))
+
+
+def test_a_block_may_be_a_little_larger_than_what_it_holds() -> None:
+    """What zstd makes of chance is taken; what claims to be larger is not waited for."""
+    most = form.BLOCK_BYTES_MAX + 64 * 1024
+    packed = bytes(most - 1)
+    blocks = form.Blocks()
+    assert [] == blocks.feed(form.MAGIC)
+    assert [(form.ZSTD, packed)] == blocks.feed(form.block(form.ZSTD, packed))
+    with pytest.raises(BadBackup, match=f"claims a size of {most + 1} bytes"):
+        blocks.feed((most + 1).to_bytes(4, "big"))

@@ -62,6 +62,105 @@ def test_every_class_says_what_it_is(cls: type[St8Error]) -> None:
     assert not cls.retryable or cls.http_status in {408, 429, 503, 507}
 
 
+@pytest.mark.parametrize(
+    ("exit_code", "codes"),
+    [
+        (
+            1,
+            [
+                "corrupt",
+                "error",
+                "internal_error",
+                "newer_format",
+            ],
+        ),
+        (
+            3,
+            [
+                "branch_not_found",
+                "checkpoint_not_found",
+                "key_not_found",
+                "namespace_not_found",
+                "no_revision_at",
+                "not_found",
+                "nothing_applied",
+                "revision_collected",
+                "revision_not_found",
+                "route_not_found",
+            ],
+        ),
+        (
+            4,
+            [
+                "being_restored",
+                "branch_exists",
+                "checkpoint_exists",
+                "conflict",
+                "content_in_use",
+                "content_redacted",
+                "head_moved",
+                "idempotency_mismatch",
+                "namespace_exists",
+                "other_history",
+                "overtaken",
+                "revision_not_reached",
+            ],
+        ),
+        (
+            5,
+            [
+                "expect_revision_required",
+                "forbidden",
+                "refused",
+                "unauthenticated",
+            ],
+        ),
+        (
+            6,
+            [
+                "audit_unavailable",
+                "overloaded",
+                "rate_limited",
+                "request_timeout",
+                "shutting_down",
+                "state_directory_in_use",
+                "storage_failed",
+                "storage_full",
+                "store_fenced",
+                "timed_out",
+                "unavailable",
+                "unreachable",
+            ],
+        ),
+        (
+            7,
+            [
+                "bad_backup",
+                "header_limit_exceeded",
+                "invalid",
+                "invalid_value",
+                "limit_exceeded",
+                "malformed_request",
+                "method_not_allowed",
+                "unknown_field",
+                "unsupported_media",
+            ],
+        ),
+        (
+            8,
+            [
+                "outcome_unknown",
+            ],
+        ),
+    ],
+)
+def test_exit_codes_stay(exit_code: int, codes: list[str]) -> None:
+    """Scripts go by them: what an error means to a script does not change."""
+    found = sorted(cls.code for cls in EVERY if cls.exit_code == exit_code)
+
+    assert codes == found
+
+
 @pytest.mark.parametrize("cls", EVERY)
 def test_every_class_is_rebuilt_from_its_problem(cls: type[St8Error]) -> None:
     """The problem of an error gives the same class, sentence and fields."""

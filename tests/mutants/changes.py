@@ -3,7 +3,8 @@
 Changed are comparisons, ``and`` and ``or``, arithmetic, conditions, numbers, words, what
 is returned, and whether a statement is there at all. Left alone is what no test could or
 should notice: annotations and what is said to type checkers, decorators, docstrings,
-assertions, and text with a space or with values in it, which is written for people.
+assertions, failpoints (the rigs that arm them look whether they are come to), and text
+with a space or with values in it, which is written for people.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _OPERATORS: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.BitXor: ast.BitOr,
 }
 _SKIPPED_FIELDS: Final = ("annotation", "returns", "decorator_list", "ctx")
-_FOR_TYPES: Final = ("cast", "TypeVar", "NewType", "assert_never")
+_SKIPPED_CALLS: Final = ("cast", "TypeVar", "NewType", "assert_never", "failpoint")
 _SKIPPED: Final = (ast.Import, ast.ImportFrom, ast.Assert, ast.Global, ast.Nonlocal)
 _DROPPED: Final = (ast.AugAssign, ast.Raise, ast.Delete, ast.Break, ast.Continue)
 
@@ -166,7 +167,7 @@ def _is_skipped(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.Call(func=ast.Name(id=name)) if name in _FOR_TYPES:
+        case ast.Call(func=ast.Name(id=name)) if name in _SKIPPED_CALLS:
             return True
         case _:
             return isinstance(node, _SKIPPED)

@@ -308,7 +308,10 @@ def _count(mutant: Mutant, result: str) -> tuple[str, str]:
     if result != "killed":
         _, before, after = mutant.make()
         place = f"{mutant.file.relative_to(_ROOT)}:{mutant.lines[0]}"
-        sys.stdout.write(f"{place}: {result}\n  - {before}\n  + {after}\n")
+        same = [a == b for a, b in zip(before, after, strict=False)]
+        begin = max(0, [*same, False].index(False) - 60)
+        old, new = before[begin : begin + 120], after[begin : begin + 120]
+        sys.stdout.write(f"{place}: {result}\n  - {old}\n  + {new}\n")
         sys.stdout.flush()
     return mutant.file.parent.name, result
 
