@@ -497,6 +497,27 @@ def test_others_that_collect_without_end_are_given_up_on(
     assert 5 == engine.collect(keep=1).revisions
 
 
+def test_collections_are_counted(store: FaultyStore, engine: Engine) -> None:
+    """Those that came to their end, with what they removed, and those that did not."""
+    _versions(engine, 6)
+    counts = engine.stats().collections
+    store.fail("raise_epoch", *(Stale() for _ in range(16)))
+    with pytest.raises(Unavailable):
+        engine.collect(keep=1)
+    assert (0, 1, 0, 0) == (
+        counts.runs,
+        counts.failures,
+        counts.revisions,
+        counts.last_ns,
+    )
+
+    done = [engine.collect(keep=keep) for keep in (3, 1)]
+    assert (2, 1, 5) == (counts.runs, counts.failures, counts.revisions)
+    assert counts.objects == sum(each.objects for each in done) > 0
+    assert counts.size == sum(each.size for each in done) > 0
+    assert counts.seconds > 0 < counts.last_ns
+
+
 def test_what_others_named_is_kept_when_it_looks_again(
     store: FaultyStore, engine: Engine
 ) -> None:

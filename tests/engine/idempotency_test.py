@@ -24,6 +24,7 @@ from st8.core.ids import (
     Namespace,
     Scope,
 )
+from st8.core.key_set import KeySet
 from st8.core.limits import IDEMPOTENCY_SECONDS
 from st8.engine.engine import Engine
 from st8.engine.requests import Apply, Reset, Selector
@@ -192,6 +193,43 @@ def test_the_order_of_documents_is_no_difference() -> None:
     one, two, three = (Apply(SCOPE, d) for d in ((a, b), (b, a), (a, b, a)))
 
     assert one.fingerprint() == two.fingerprint() == three.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("request_", "digest"),
+    [
+        (
+            Apply(
+                Scope(Namespace("shop")),
+                (Document(Key("a"), "1"),),
+                (Key("b"),),
+                Message("why"),
+                Author("ann"),
+                7,
+            ),
+            "18d2ca56013a9f9c8e5f3dc3dee30fde44fa5356b448962f4703d22c16c2aee3",
+        ),
+        (
+            Reset(Scope(Namespace("shop")), Selector(3), "rollback"),
+            "d589553c985e613414e53fe232d87812bfe704e3a10d3bea8630444169c76fd0",
+        ),
+        (
+            Reset(
+                Scope(Namespace("shop")),
+                Selector(checkpoint=CheckpointName("good"), branch=BranchName("side")),
+                "restore",
+                Message("why"),
+                Author("ann"),
+                7,
+                keys=KeySet.under("app"),
+            ),
+            "265bc5bbab4c12568d6b0425603670400d50698badd3a0fb45aa1465a1ba489b",
+        ),
+    ],
+)
+def test_a_fingerprint_stays(request_: Apply | Reset, digest: str) -> None:
+    """Stores keep them: after an update of st8 a retry is still known for one."""
+    assert digest == request_.fingerprint().hex()
 
 
 def test_a_key_belongs_to_its_namespace(any_engine: Engine) -> None:

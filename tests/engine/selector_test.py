@@ -286,8 +286,12 @@ def test_an_unknown_branch_is_not_found(
 )
 def test_two_ways_at_once_are_refused(two: tuple[tuple[str, Any], ...]) -> None:
     """A selector that names a revision in two ways is an invalid value."""
-    with pytest.raises(InvalidValue, match="give one of them"):
+    first, second = (name.removesuffix("_ns") for name, _ in two)
+    said = f"^{second}: can't be combined with {first}; give one of them"
+    with pytest.raises(InvalidValue, match=said) as caught:
         Selector(**dict(two))
+
+    assert second == caught.value.field
 
 
 def test_every_lookup_error_is_not_found() -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from st8.core.ports import Answer, AnswerAt, Store
+    from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, Store
     from tests.postgres.server import PostgresServer
 
 SMALL = Sizes(revisions=3, refs=2, objects=5, object_bytes=300)
@@ -69,6 +69,18 @@ def move(
             told.append((doing, revisions, total, objects))
 
     return transfer(Place(source, "HERE"), Place(target, "THERE"), tell, sizes=sizes)
+
+
+class _Commits(MemoryStore):
+    """A store in memory that remembers how many objects and bytes each commit had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, int]] = []
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        self.sizes.append((len(batch.objects), sum(map(len, batch.objects.values()))))
+        return super().commit(batch)
 
 
 def fill(engine: Engine) -> None:
@@ -651,3 +663,21 @@ def test_a_revision_that_differs_is_found(source: MemoryStore) -> None:
     target._revisions[namespace][number] = data[:-1] + b"?"
     with pytest.raises(Corrupt, match="revision 3 of namespace 'default'"):
         move(source, target)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "objects", "size"),
+    [(Sizes(objects=5), 5, 10**6), (Sizes(object_bytes=2_000), 10**6, 2_000)],
+)
+def test_a_commit_is_bounded(
+    clock: FakeClock, sizes: Sizes, objects: int, size: int
+) -> None:
+    """No commit has more objects, nor more bytes but for those of its last object."""
+    source, target = MemoryStore(), _Commits()
+    with closing(Engine(source, clock)) as engine:
+        apply(engine, {f"k{n}": f"{n}" * 100 for n in range(100)})
+        move(source, target, sizes)
+
+    assert [] == [each for each in target.sizes if each[0] > objects]
+    assert [] == [each for each in target.sizes if each[1] > size + 3_000]
+    assert 100 < sum(number for number, _ in target.sizes)
