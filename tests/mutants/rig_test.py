@@ -89,7 +89,7 @@ def test_the_rig_tells_what_is_found_from_what_is_not() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.mutants.rig", "--seed", "1"]
         + [f"{_RATES}:{line}" for line in at.values()]
-        + ["--tests", "tests/mutants/weak.py"],
+        + ["--tests", "tests/mutants/weak_test.py"],
         cwd=_ROOT,
         capture_output=True,
         check=False,

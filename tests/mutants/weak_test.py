@@ -1,4 +1,4 @@
-"""A test that looks at little, for the test of the rig that finds such."""
+"""A test that looks at little, in which the rig finds what it leaves out."""
 
 from __future__ import annotations
 
