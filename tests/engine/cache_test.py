@@ -100,3 +100,13 @@ def test_many_threads_may_use_it() -> None:
     assert cache._new_bytes == 7 * len(cache._new)
     assert cache._kept_bytes == 7 * len(cache._kept)
     assert cache._costs.keys() == cache._new.keys() | cache._kept.keys()
+
+
+def test_the_first_that_came_goes_first() -> None:
+    """Of the values that were asked for once the oldest make room."""
+    cache: ByteCache[int, int] = ByteCache(400)
+    for key in range(11):  # a quarter of it is for them
+        cache.put(key, key, 10)
+
+    assert [None, *range(1, 11)] == [cache.get(key) for key in range(11)]
+    assert 110 > cache.size
