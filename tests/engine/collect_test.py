@@ -14,6 +14,7 @@ from st8.core.errors import (
     NotFound,
     RevisionCollected,
     RevisionNotFound,
+    ShuttingDown,
     StorageFull,
     StoreFenced,
     Unavailable,
@@ -693,3 +694,13 @@ def test_collections_take_turns(store: FaultyStore, engine: Engine) -> None:
         worker.join()
 
     assert [0, 10] == sorted(totals)
+
+
+def test_nothing_is_done_after_the_end(engine: Engine) -> None:
+    """What comes between two batches is refused once the engine closes."""
+    engine.close()
+    done: list[int] = []
+    with pytest.raises(ShuttingDown):
+        engine._committer.between_batches(lambda: done.append(1))
+
+    assert [] == done
