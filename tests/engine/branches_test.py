@@ -17,7 +17,9 @@ from st8.core.errors import (
     RevisionNotFound,
 )
 from st8.core.ids import CheckpointName, Namespace
+from st8.core.key_set import ALL_KEYS, NO_KEYS, KeySet
 from st8.core.revisions import Branch, Checkpoint
+from st8.engine.requests import PutCheckpoint, Selector
 from st8.testing.clock import SECOND_NS
 from tests.engine.acts import (
     DEV,
@@ -39,8 +41,8 @@ from tests.engine.acts import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.ids import Scope
     from st8.engine.engine import Engine
-    from st8.engine.requests import Selector
     from st8.testing.clock import FakeClock
     from st8.testing.faulty import FaultyStore
 
@@ -309,6 +311,37 @@ def test_the_same_checkpoint_again_is_fine(any_engine: Engine) -> None:
 
     assert first == checkpoint(any_engine, "cp", description="words")
     assert [first] == _checkpoints(any_engine)
+
+
+@pytest.mark.parametrize(
+    ("at", "sight", "asked"),
+    [
+        (SCOPE, NO_KEYS, False),  # of this branch itself
+        (DEV, ALL_KEYS, False),
+        (DEV, None, False),
+        (DEV, NO_KEYS, True),
+    ],
+)
+def test_the_same_checkpoint_of_a_hidden_branch_is_asked_for(
+    engine: Engine, at: Scope, sight: KeySet | None, *, asked: bool
+) -> None:
+    """Whoever can't see the branch that a checkpoint is of is not told that it is."""
+    applied(engine, "1")
+    branch(engine, "dev")
+    made = checkpoint(engine, "c")
+    asked_of: list[str] = []
+    again = PutCheckpoint(
+        at,
+        CheckpointName("c"),
+        Selector(sight=None if sight is None else lambda _: sight),
+        guard=asked_of.append,
+    )
+    if asked:
+        with pytest.raises(CheckpointExists):
+            engine.put_checkpoint(again)
+    else:
+        assert made == engine.put_checkpoint(again)
+    assert ["main"] * asked == asked_of
 
 
 def test_a_checkpoint_is_deleted_once(any_engine: Engine) -> None:
