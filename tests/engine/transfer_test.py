@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from st8.core.ports import Answer, AnswerAt, Batch, CommitTimes, Store
+    from st8.core.ports import Answer, AnswerAt, Store
     from tests.postgres.server import PostgresServer
 
 SMALL = Sizes(revisions=3, refs=2, objects=5, object_bytes=300)
@@ -69,18 +70,6 @@ def move(
             told.append((doing, revisions, total, objects))
 
     return transfer(Place(source, "HERE"), Place(target, "THERE"), tell, sizes=sizes)
-
-
-class _Commits(MemoryStore):
-    """A store in memory that remembers how many objects and bytes each commit had."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sizes: list[tuple[int, int]] = []
-
-    def commit(self, batch: Batch) -> CommitTimes:
-        self.sizes.append((len(batch.objects), sum(map(len, batch.objects.values()))))
-        return super().commit(batch)
 
 
 def fill(engine: Engine) -> None:
@@ -673,11 +662,20 @@ def test_a_commit_is_bounded(
     clock: FakeClock, sizes: Sizes, objects: int, size: int
 ) -> None:
     """No commit has more objects, nor more bytes but for those of its last object."""
-    source, target = MemoryStore(), _Commits()
+    source, held = MemoryStore(), MemoryStore()
+    target = FaultyStore(held)
+    seen: list[list[int]] = [[]]
+
+    def look() -> None:
+        objects = held.held_objects(0, 1_000, 1_000_000)
+        seen.append([len(each.data or b"") for each in objects])
+
+    target.after("commit", *[look] * 200)
     with closing(Engine(source, clock)) as engine:
         apply(engine, {f"k{n}": f"{n}" * 100 for n in range(100)})
         move(source, target, sizes)
+    steps = list(pairwise(seen))
 
-    assert [] == [each for each in target.sizes if each[0] > objects]
-    assert [] == [each for each in target.sizes if each[1] > size + 3_000]
-    assert 100 < sum(number for number, _ in target.sizes)
+    assert [] == [each for each in steps if len(each[1]) - len(each[0]) > objects]
+    assert [] == [each for each in steps if sum(each[1]) - sum(each[0]) > size + 3_000]
+    assert 100 < len(seen[-1])
