@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
+from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from st8.core.ids import digest_of
+from st8.core.node import Node, encode
+from st8.core.tree import NewNode
 from st8.engine.cache import ByteCache
+from st8.engine.objects import Objects
+from st8.store.memory import MemoryStore
 
 _ACTIONS = st.lists(
     st.tuples(st.sampled_from(["get", "put"]), st.integers(0, 30), st.integers(1, 40)),
@@ -110,3 +118,28 @@ def test_the_first_that_came_goes_first() -> None:
 
     assert [None, *range(1, 11)] == [cache.get(key) for key in range(11)]
     assert 110 > cache.size
+
+
+@pytest.mark.parametrize("size", [20, 100, 400])
+def test_what_objects_cost_is_what_they_take(size: int) -> None:
+    """Contents and nodes take as much memory as is counted of them, within a third."""
+    chance = Random(1)
+    objects = Objects(MemoryStore(), 1 << 30)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(2_000):
+            data = chance.randbytes(size)
+            objects.add({}, {digest_of(data): data})
+        contents = tracemalloc.get_traced_memory()[0] - before
+        before += contents
+        for number in range(500):
+            keys = [b"services/%05d" % (number * 16 + key) for key in range(16)]
+            node = Node(0, keys, chance.randbytes(32 * 16), None)
+            objects.add({digest_of(encode(node)): NewNode(node, b"")}, {})
+        nodes = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert 1 == pytest.approx(contents / objects.cached_contents.size, abs=0.33)
+    assert 1 == pytest.approx(nodes / objects.cached_nodes.size, abs=0.33)

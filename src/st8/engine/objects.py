@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from st8.core.errors import Corrupt, RevisionCollected
 from st8.core.ids import Digest, digest_of
@@ -25,8 +25,11 @@ __all__ = [
     "RevisionObjects",
 ]
 
-_OBJECT_OVERHEAD = 120
-"""Bytes that Python and the cache need beside an object's own."""
+_CONTENT_OVERHEAD: Final = 320
+"""Bytes that Python and the cache need beside a content's own."""
+_NODE_OVERHEAD: Final = 400
+"""The same of a node, and :data:`_ENTRY_OVERHEAD` of each of its entries."""
+_ENTRY_OVERHEAD: Final = 56
 
 
 class ObjectMissing(Corrupt):
@@ -129,7 +132,7 @@ class Objects:
             return found | self.contents(rest, size_max)
         found.update(read)
         for digest, data in read.items():
-            self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+            self.cached_contents.put(digest, data, len(data) + _CONTENT_OVERHEAD)
         if forgotten != self._forgotten:  # it may have been redacted meanwhile
             self.cached_contents.clear()
         return found
@@ -167,7 +170,7 @@ class Objects:
         for digest, new in nodes.items():
             self.cached_nodes.put(digest, new.node, _node_cost(new.node))
         for digest, data in contents.items():
-            self.cached_contents.put(digest, data, len(data) + _OBJECT_OVERHEAD)
+            self.cached_contents.put(digest, data, len(data) + _CONTENT_OVERHEAD)
 
     def _cached(self, digest: Digest) -> Node | None:
         node = self.cached_nodes.get(digest)
@@ -293,7 +296,5 @@ class OverlaidObjects:
 
 def _node_cost(node: Node) -> int:
     """Return about how many bytes a node takes in memory."""
-    size = len(node.keys)
-    return (
-        2 * _OBJECT_OVERHEAD + len(node.digests) + size * 56 + sum(map(len, node.keys))
-    )
+    entries = len(node.keys) * _ENTRY_OVERHEAD + sum(map(len, node.keys))
+    return _NODE_OVERHEAD + len(node.digests) + entries
