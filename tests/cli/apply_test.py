@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.client.scripted import answer, scripted
+
 if TYPE_CHECKING:
     from tests.cli.st8ctl import St8ctl
+    from tests.client.scripted import Wire
 
 
 def test_file(st8ctl: St8ctl) -> None:
@@ -254,3 +257,24 @@ def test_what_depends_on_what_is_there_has_no_name(st8ctl: St8ctl) -> None:
 
     assert (2, "") == (code, out)
     assert "leave it out, or name what to delete with --delete and --yes" in err
+
+
+@pytest.mark.parametrize("kind", ["application/problem+json", "text/html"])
+def test_what_stands_before_the_daemon_may_refuse_a_size(
+    st8ctl: St8ctl, kind: str
+) -> None:
+    """A proxy that takes less than the daemon names no limit of st8."""
+    reply = answer(
+        {"code": "limit_exceeded"}, status=413, headers={"content-type": kind}
+    )
+
+    def script(wire: Wire) -> None:
+        wire.request()
+        wire.send(reply)
+
+    with scripted(script) as server:
+        code, out, err = st8ctl.bare("--server", server.url, "apply", "-v", "a=1")
+
+    assert (7, "") == (code, out)
+    assert err.startswith("error: ")
+    assert "Traceback" not in err

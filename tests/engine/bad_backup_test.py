@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -133,15 +134,36 @@ def test_a_newer_format_is_told(other: Engine, target: MemoryStore) -> None:
     assert "not begin" in _refused(other, target, newer)
 
 
-def test_an_error_in_the_stream_is_raised(
-    engine: Engine, other: Engine, target: MemoryStore
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Overtaken("begin again").problem(),
+        {"code": "bad_backup", "detail": "begin again"},
+        {"code": "internal_error", "detail": "begin again"},
+        {"code": "outcome_unknown", "detail": "begin again"},
+        {"code": "rate_limited", "detail": "begin again"},
+        {"code": "store_fenced", "detail": "begin again\ud800" + "x" * 100_000},
+    ],
+    ids=itemgetter("code"),
+)
+def test_a_stream_that_was_broken_off_is_no_backup(
+    engine: Engine, other: Engine, target: MemoryStore, problem: dict[str, object]
 ) -> None:
-    """A stream that its maker broke off raises what that one has said."""
+    """Whatever its maker says, it is a bad backup here, and nothing is left of it."""
     data = _small(engine)
-    problem = Overtaken("begin again").problem()
-    with pytest.raises(Overtaken, match="begin again"):
-        other.restore_backup(reader(data[:-36] + form.broken_off(problem)))
-    assert [] == leftovers(target, ["a"])
+
+    said = _refused(other, target, data[:-36] + form.broken_off(problem))
+
+    assert "broken off" in said
+    assert "begin again" in said
+    assert len(said) < 400
+
+
+def test_a_stream_that_was_broken_off_oddly_is_no_backup(
+    engine: Engine, other: Engine
+) -> None:
+    """What does not even say why it ends is told too."""
+    data = _small(engine)
     for odd in (b"[]", b"no json", b""):
         block = form.block(form.BROKEN_OFF, odd)
         with pytest.raises(Exception, match="broken off"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from st8.core.backup import Summary
+from st8.core.backup import Summary, broken_off
 from st8.core.errors import Overtaken, St8Error
 from st8.store.memory import MemoryStore
 from tests.engine.backups import leftovers
@@ -159,7 +159,9 @@ def test_a_backup_that_is_not_right_is_refused(
 ) -> None:
     """What is missing, wrong or there already is told, and the connection ends."""
     data = source.post("/v1/backup").body
-    for wrong in (data[:-1], b"", b"{}"):
+    lies = [{"code": code} for code in ("internal_error", "rate_limited")]
+    broken = [data[:-36] + broken_off(lie) for lie in lies]
+    for wrong in (data[:-1], b"", b"{}", *broken):
         answer = api.post("/v1/restore-backup", wrong)
         assert (422, "bad_backup") == (answer.status, answer.code)
         assert "close" == answer.headers["connection"]

@@ -360,7 +360,9 @@ def size_remedy() -> Generator[None]:
     try:
         yield
     except LimitExceeded as error:
-        of_all = error.limit in {limits.APPLY_DOCUMENTS.name, limits.BODY_BYTES.name}
+        # What stands before a daemon names no limit.
+        limit = error.fields.get("limit")
+        of_all = limit in (limits.APPLY_DOCUMENTS.name, limits.BODY_BYTES.name)
         if of_all and not error.detail.endswith(_IN_PARTS):
             error.detail += _IN_PARTS
         raise

@@ -71,6 +71,7 @@ BROKEN_OFF: Final = 2
 
 BLOCK_BYTES_MAX: Final = CONTENT_BYTES.maximum
 """Bytes of records in a block."""
+_SAID_CHARACTERS: Final = 200
 _PACKED_BYTES_MAX: Final = BLOCK_BYTES_MAX + 64 * 1024
 """Bytes of a block as it is packed: a frame may be a little larger than what it holds."""
 _RECORD_BYTES_MAX: Final = CONTENT_BYTES.maximum
@@ -470,7 +471,10 @@ def _error_of(packed: bytes) -> St8Error:
         problem = None
     if not isinstance(problem, dict):
         problem = {"detail": "the backup was broken off", "status": 500}
-    return St8Error.from_problem(cast("dict[str, object]", problem))
+    error = St8Error.from_problem(cast("dict[str, object]", problem))
+    if isinstance(error, BadBackup):  # which says of itself what is wrong
+        return BadBackup(f"it was broken off: {error.detail[:_SAID_CHARACTERS]}")
+    return error
 
 
 class Records:

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Restored", "restore_backup"]
 
+_SAID_CHARACTERS: Final = 200
 _OBJECTS_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 1024 * 1024
 _REVISIONS_AT_ONCE: Final = 256
@@ -131,7 +132,7 @@ def restore_backup(
         NamespaceExists: There is something in one of its namespaces.
         Overtaken: A collection or another restore was begun meanwhile.
         OutcomeUnknown: It was all written, and may or may not be seen.
-        St8Error: The stream ended by this error, or the store failed.
+        St8Error: The store failed.
     """
     run = _Restore(store, refs, committer, may)
     try:
@@ -165,6 +166,22 @@ class _File:
         self.redactions = 0
         self.claimed: Counts | None = None
         self.place: tuple[str, int] = ("", 0)
+
+
+def _blocks_of(file: _File, data: bytes) -> list[tuple[int, bytes]]:
+    """Return the blocks that are whole with some more bytes.
+
+    Raises:
+        BadBackup: They can't be so, or whoever made the stream broke it off. What that
+            one says is nothing that this store has to say: it may be a lie.
+    """
+    try:
+        return file.blocks.feed(data)
+    except BadBackup:
+        raise
+    except St8Error as error:
+        said = error.detail[:_SAID_CHARACTERS]
+        raise BadBackup(f"it was broken off when it was made: {said}") from None
 
 
 class _Restore:
@@ -209,7 +226,7 @@ class _Restore:
         file = self._file
         if file is None:
             file = self._file = _File()
-        for packing, packed in file.blocks.feed(data):
+        for packing, packed in _blocks_of(file, data):
             plain = packing == form.PLAIN
             records = file.records.feed(unpacked(packing, packed), plain=plain)
             for kind, payload in records:
