@@ -6,9 +6,13 @@ Each that takes a revision says ``revision_collected`` of the one and
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+
+from st8.core.limits import WAITING_COLLECTIONS
 
 if TYPE_CHECKING:
     from tests.http.asgi import Answer, Api
@@ -171,3 +175,41 @@ def test_an_age_that_no_number_holds_is_refused(api: Api) -> None:
     wrong = api.post("/v1/gc", {"younger_than": "9" * 400 + "s"})
 
     assert (422, "invalid_value") == (wrong.status, wrong.code)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/gc", {}), ("/v1/gc", {"dry_run": True}), ("/v1/redact", None)],
+    ids=["collect", "explain", "redact"],
+)
+def test_no_more_wait_than_the_limit(
+    api: Api, path: str, body: dict[str, object] | None
+) -> None:
+    """One more is refused and not begun; those that wait are done, and then it is too."""
+    api.apply({"a": "secret"})
+    api.apply({"a": "new"})
+    asked = {"key": "a", "revision": 1} if body is None else body
+    end = threading.Event()
+
+    async def begin() -> list[asyncio.Task[bool]]:
+        collect = api.app.service.collect
+        tasks = [
+            asyncio.create_task(collect(end.wait))
+            for _ in range(WAITING_COLLECTIONS.maximum + 1)
+        ]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def finish() -> list[bool]:
+        return await asyncio.gather(*waiting)
+
+    waiting = api.run(begin())
+    try:
+        refused = api.post(path, asked)
+    finally:
+        end.set()
+
+    assert (503, "overloaded") == (refused.status, refused.code)
+    assert WAITING_COLLECTIONS.name in refused.json["detail"]
+    assert all(api.run(finish()))
+    assert 200 == api.post(path, asked).status

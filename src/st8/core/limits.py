@@ -218,6 +218,12 @@ GC_RANGES = Limit(
     "Stretches of revisions that a dry run of a collection names of one namespace; how "
     "many there are it tells all the same.",
 )
+WAITING_COLLECTIONS = Limit(
+    "waiting_collections_max",
+    16,
+    "Collections and redactions that wait behind the one that runs, which may take "
+    "minutes; beyond it the daemon says overloaded.",
+)
 CONNECTIONS = Limit(
     "connections_max",
     16_384,

@@ -13,7 +13,8 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from st8.core.errors import St8Error
+from st8.core import limits
+from st8.core.errors import Overloaded, St8Error
 from st8.engine.retention import Retention
 from st8.http.answers import Answers
 from st8.http.encoding import encode
@@ -94,6 +95,7 @@ class Service:
         self._answered: deque[tuple[asyncio.Future[Any], Written | St8Error]] = deque()
         self._waking = False
         self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
+        self._collections = 0  # that run or wait
         self._collector = ThreadPoolExecutor(1, "st8-collect")
         # One more, so that a second one is refused and does not wait.
         self._restorers = ThreadPoolExecutor(2, "st8-restore")
@@ -172,9 +174,24 @@ class Service:
                 target.set_result(answer)
 
     async def collect(self, work: Callable[..., R], *args: Any) -> R:
-        """Return what ``work`` returns; it may take long, and one runs at a time."""
+        """Return what ``work`` returns; it may take long, and one runs at a time.
+
+        Raises:
+            Overloaded: Too many wait already, whether their clients do or not.
+        """
+        limit = limits.WAITING_COLLECTIONS
+        if self._collections > limit.maximum:
+            raise Overloaded(
+                f"{limit.maximum} collections and redactions wait already "
+                f"({limit.name}), so this one was not begun; try again when they are "
+                "done"
+            )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._collector, partial(work, *args))
+        self._collections += 1
+        try:
+            return await loop.run_in_executor(self._collector, partial(work, *args))
+        finally:
+            self._collections -= 1
 
     async def restore(self, work: Callable[..., R], *args: Any) -> R:
         """Return what ``work`` returns; it may take as long as a client sends."""
