@@ -111,3 +111,22 @@ def test_refuses(key: str, text: str, fault: str) -> None:
 
     assert found is not None
     assert f"conf/{key}:{fault}" == found.at(f"conf/{key}")
+
+
+@pytest.mark.parametrize("part", ["a", "a ", '"a"', "'a b'", "-1_"])
+@pytest.mark.parametrize("line", ["{}.a = 1\n", "[{}.a]\n", "[[ {}.a ]]\n"])
+def test_toml_of_too_many_parts_is_not_read(part: str, line: str) -> None:
+    """A name of 100,000 parts, which would keep the parser for ever, is said to be deep."""
+    text = "b = 1\n" + line.format(".".join([part] * 100_000))
+
+    fault = fault_of("a.toml", text)
+
+    assert fault is not None
+    assert (2, True) == (fault.line, "too deeply" in fault.problem)
+
+
+def test_toml_of_many_names_is_read() -> None:
+    """What has many short names, and a long text with dots in it, is no deep name."""
+    names = "".join(f"a.b.c{n} = 1.5\n" for n in range(2_000))
+
+    assert None is fault_of("a.toml", names + 'text = "' + "a. " * 900 + '"\n')

@@ -254,12 +254,20 @@ def _form(event: yaml.NodeEvent) -> tuple[object, object]:
 
 # --- TOML -----------------------------------------------------------------------
 
+_TOML_DEEP: Final = (
+    r"""(?<![\w.\-"'])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){1000}"""
+)
+"""A name of so many parts; the parser's time grows with the square of their number."""
+
 _TOML_PLACE: Final = r" \(at (?:line (\d+), column (\d+)|end of document)\)$"
 
 
 def _toml_fault(text: str) -> Fault | None:
     import tomllib
 
+    deep = re.search(_TOML_DEEP, text)
+    if deep is not None:
+        return _at(text, deep.start(), f"not TOML that can be checked: {_TOO_DEEP}")
     try:
         tomllib.loads(text, parse_float=str)
     except tomllib.TOMLDecodeError as error:
