@@ -467,6 +467,22 @@ def test_a_commit_in_an_odd_encoding(
     assert [(1, OPS)] == [(number, author) for number, _, author in _log(st8ctl)]
 
 
+@pytest.mark.parametrize("field", ["", "author\n", "author \n", "author <>\n"])
+def test_a_commit_of_nobody(st8ctl: St8ctl, repository: Path, field: str) -> None:
+    """What a damaged or odd commit does not say of its author is left empty."""
+    tree = git(repository, "rev-parse", "HEAD:conf").strip()
+    raw = f"tree {tree}\n{field}committer Ops <ops@example.com> 1 +0000\n\nodd\n"
+    (st8ctl.folder / "raw").write_text(raw, encoding="utf-8")
+    name = git(
+        repository, *("hash-object", "--literally", "-t", "commit", "-w", "../raw")
+    ).strip()
+    (repository / ".git" / "HEAD").write_text(f"{name}\n", encoding="utf-8")
+    ended = st8ctl("import", "--git", "src")
+
+    assert 0 == ended.code, ended.err
+    assert [1] == [number for number, _, _ in _log(st8ctl)]
+
+
 def test_what_can_not_be_a_document_is_named(st8ctl: St8ctl, repository: Path) -> None:
     """It stops with the file and commit; --skip-unfit goes on, and counts them."""
     _commit(repository, "fine", conf__x="1")

@@ -381,12 +381,13 @@ def _read_commit(data: bytes) -> tuple[str, str]:
     head, _, body = data.partition(b"\n\n")
     fields = dict(line.split(b" ", 1) for line in head.split(b"\n") if b" " in line)
     encoding = fields.get(b"encoding", b"utf-8").decode(errors="replace")
+    who = fields.get(b"author", b"")  # which git itself never leaves out
     try:
         message = body.decode(encoding)
-        author = fields[b"author"].decode(encoding)
+        author = who.decode(encoding)
     except (LookupError, ValueError):  # some codecs are not for texts
         message = body.decode(errors="replace")
-        author = fields[b"author"].decode(errors="replace")
+        author = who.decode(errors="replace")
     person = author.rsplit(" ", 2)[0]
     return _clean(person.removesuffix(" <>").strip()), message.strip("\n")
 
