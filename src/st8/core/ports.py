@@ -24,6 +24,7 @@ from st8.core.revisions import Branch, Checkpoint, NamespaceInfo
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
+    from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
     from st8.core.redactions import Redaction
@@ -47,6 +48,7 @@ __all__ = [
     "Stale",
     "Store",
     "Swept",
+    "Threads",
 ]
 
 
@@ -55,6 +57,14 @@ class Clock(Protocol):
 
     def now_ns(self) -> int:
         """Return nanoseconds since 1970-01-01 UTC."""
+        ...
+
+
+class Threads(Protocol):
+    """Makes threads that work is given to: ``ThreadPoolExecutor``, or what stands in."""
+
+    def __call__(self, max_workers: int, thread_name_prefix: str) -> Executor:
+        """Return so many threads, with a name for people."""
         ...
 
 

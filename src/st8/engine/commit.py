@@ -36,7 +36,7 @@ from st8.engine.writes import Written, write
 
 if TYPE_CHECKING:
     from st8.core.ids import Namespace
-    from st8.core.ports import Batch, BranchAt, Clock, Store
+    from st8.core.ports import Batch, BranchAt, Clock, Store, Threads
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
@@ -69,15 +69,20 @@ class Committer:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, refs: Refs, objects: Objects
+        self,
+        store: Store,
+        clock: Clock,
+        refs: Refs,
+        objects: Objects,
+        threads: Threads = ThreadPoolExecutor,
     ) -> None:
-        """Write to ``store``."""
+        """Write to ``store``, on one of ``threads``."""
         self._store = store
         self._clock = clock
         self._refs = refs
         self._objects = objects
         self._guesses = Guesses(refs)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="st8-commit")
+        self._thread = threads(1, "st8-commit")
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
         self._works: deque[tuple[Callable[[], None], Future[None]]] = deque()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from st8.core import tree
@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from st8.core.findings import Event, Head
-    from st8.core.ports import BranchAt, Clock, Store
+    from st8.core.ports import BranchAt, Clock, Store, Threads
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
     from st8.engine.backup import Base
@@ -111,7 +111,12 @@ class Engine:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, *, cache_bytes: int = DEFAULT_CACHE_BYTES
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        threads: Threads = ThreadPoolExecutor,
     ) -> None:
         """Serve ``store``, which this engine closes in the end.
 
@@ -119,6 +124,7 @@ class Engine:
             store: Where everything lives.
             clock: Dates revisions and checkpoints.
             cache_bytes: Memory for nodes and contents.
+            threads: Makes the thread that commits.
 
         Raises:
             StorageFailed: The store is half a copy of another one; it stays open.
@@ -128,7 +134,7 @@ class Engine:
         self._clock = clock
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
-        self._committer = Committer(store, clock, self._refs, self._objects)
+        self._committer = Committer(store, clock, self._refs, self._objects, threads)
         self._clock = clock
         self._collecting = threading.Lock()
         self._restoring = threading.Lock()

@@ -9,6 +9,7 @@ authorise, carry out, deliver, count.
 from __future__ import annotations
 
 from asyncio import CancelledError
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from st8.auth.access import Authoriser
     from st8.core.errors import St8Error
+    from st8.core.ports import Threads
     from st8.engine.engine import Engine
     from st8.http.audit import AuditLog
     from st8.http.metrics import RouteMeter
@@ -423,6 +425,7 @@ def create_app(
     version: str,
     authoriser: Authoriser | None = None,
     audit: AuditLog | None = None,
+    threads: Threads = ThreadPoolExecutor,
 ) -> App:
     """Return the HTTP API over ``engine``.
 
@@ -432,10 +435,11 @@ def create_app(
         version: The version of the daemon.
         authoriser: Decides instead of ``token``.
         audit: Where it is recorded who did what; whoever opened it closes it.
+        threads: Make those on which requests wait.
     """
     if authoriser is None:
         authoriser = OneToken(token) if token else Everybody()
-    return App(Service(engine, version), authoriser, audit)
+    return App(Service(engine, version, threads), authoriser, audit)
 
 
 def _methods(operation: Operation) -> tuple[str, ...]:

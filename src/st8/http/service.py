@@ -29,6 +29,7 @@ from st8.http.watch import Hub
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from st8.core.ports import Threads
     from st8.engine.engine import Engine
     from st8.engine.requests import WriteRequest
     from st8.engine.retention import Rules
@@ -76,8 +77,10 @@ class Service:
         verifying: True while the store is verified, for one client at a time.
     """
 
-    def __init__(self, engine: Engine, version: str) -> None:
-        """Serve ``engine``."""
+    def __init__(
+        self, engine: Engine, version: str, threads: Threads = ThreadPoolExecutor
+    ) -> None:
+        """Serve ``engine``; wait on ``threads``."""
         self.engine = engine
         self.lane = StateLane(engine)
         self.hub = Hub(engine, self.run)
@@ -94,13 +97,13 @@ class Service:
         ]
         self._answered: deque[tuple[asyncio.Future[Any], Written | St8Error]] = deque()
         self._waking = False
-        self._readers = ThreadPoolExecutor(READ_THREADS, "st8-read")
+        self._readers = threads(READ_THREADS, "st8-read")
         self._collections = 0  # that run or wait
-        self._collector = ThreadPoolExecutor(1, "st8-collect")
+        self._collector = threads(1, "st8-collect")
         # One more, so that a second one is refused and does not wait.
-        self._restorers = ThreadPoolExecutor(2, "st8-restore")
-        self._verifier = ThreadPoolExecutor(1, "st8-verify")
-        self._prober = ThreadPoolExecutor(1, "st8-probe")
+        self._restorers = threads(2, "st8-restore")
+        self._verifier = threads(1, "st8-verify")
+        self._prober = threads(1, "st8-probe")
 
     @cached_property
     def openapi(self) -> bytes:
