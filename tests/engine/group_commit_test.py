@@ -26,6 +26,7 @@ from st8.core.errors import (
     StoreFenced,
     Unavailable,
 )
+from st8.core.failpoints import arm
 from st8.core.ids import BranchName, CheckpointName, Namespace
 from st8.core.limits import Limit
 from st8.core.ports import Stale
@@ -80,6 +81,25 @@ def _held(store: FaultyStore, engine: Engine) -> Iterator[None]:
 def _numbers(futures: list[Future[Written]]) -> list[int]:
     results: list[Any] = [future.result() for future in futures]
     return [result.number for result in results]
+
+
+def test_a_fault_before_anything_is_taken_is_answered(engine: Engine) -> None:
+    """Who waits hears that nothing was done; the thread does not try for ever."""
+
+    def fail(place: str) -> None:
+        if place == "write.before_turn":
+            raise RuntimeError(place)
+
+    arm(fail)
+    try:
+        waiting = submit(engine, apply_request({"k": "1"}))
+        error = waiting.exception(timeout=20)
+    finally:
+        arm(None)
+
+    assert isinstance(error, InternalError)
+    assert "none" == error.outcome
+    assert 1 == apply(engine, {"k": "2"}).number
 
 
 # --- batches ---------------------------------------------------------------------------

@@ -201,6 +201,7 @@ class Committer:
         """Prepare and commit what waits, and answer each of its requests."""
         batch: list[_Waiting] = []
         answers: Sequence[Written | St8Error]
+        failure: St8Error
         try:
             failpoint("write.before_turn")
             with self._store.turn():
@@ -212,13 +213,15 @@ class Committer:
             batch = batch or self._take()
             answers = [error] * len(batch)
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-            # Nobody knows how far it came.
-            failure = OutcomeUnknown(
-                f"a fault in st8d while it committed ({type(error).__name__}): it may "
-                "or may not have been done. Look at the branch, or try again with the "
-                "same idempotency key"
-            )
+            failure = _fault(error)
+            if batch:  # nobody knows how far it came
+                failure = OutcomeUnknown(
+                    f"a fault in st8d while it committed ({type(error).__name__}): it "
+                    "may or may not have been done. Look at the branch, or try again "
+                    "with the same idempotency key"
+                )
             failure.__cause__ = error
+            batch = batch or self._take()
             answers = [failure] * len(batch)
         for waiting, answer in zip(batch, answers, strict=True):
             with suppress(Exception):
