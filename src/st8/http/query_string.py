@@ -9,6 +9,7 @@ is a list.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from st8.core import limits
 from st8.core.errors import InvalidValue, MalformedRequest, UnknownField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from st8.http.queries import Query
 
@@ -44,10 +45,7 @@ class QueryParser(Generic[Q]):
         """Learn the parameters of ``kind``."""
         self.kind = kind
         self.where = where
-        info = msgspec.inspect.type_info(kind)
-        if not isinstance(info, msgspec.inspect.StructType):
-            raise TypeError(kind)
-        self._readers = {f.encode_name: _reader(f.type) for f in info.fields}
+        self._readers = _readers(kind)
 
     def parse(self, query: bytes) -> Q:
         """Return the parameters.
@@ -105,6 +103,19 @@ def _byte(match: re.Match[bytes]) -> bytes:
             "itself is written %25"
         )
     return bytes((int(digits, 16),))
+
+
+@cache  # looking into a type takes longer than all else of making an app
+def _readers(kind: type[Query]) -> Mapping[str, Callable[[str, str], Any]]:
+    """Return what reads the parameters of ``kind``, by their names.
+
+    Raises:
+        TypeError: It is no Struct.
+    """
+    info = msgspec.inspect.type_info(kind)
+    if not isinstance(info, msgspec.inspect.StructType):
+        raise TypeError(kind)
+    return {f.encode_name: _reader(f.type) for f in info.fields}
 
 
 def _reader(kind: msgspec.inspect.Type) -> Callable[[str, str], Any]:
