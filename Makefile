@@ -1,5 +1,5 @@
 # Short names for what script/ does; each sets itself up from nothing.
-.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model fuzz soak abuse mutants fmt clean
+.PHONY: demo test check bench corrupt crash crash-postgres power faults linear model simulate fuzz soak abuse mutants fmt clean
 
 demo: ## Play the quick start on a real daemon
 	@script/demo
@@ -33,6 +33,9 @@ linear: ## Look for one order of what many clients saw at once
 
 model: ## Compare every store and both clients with a model
 	@script/model
+
+simulate: ## Run daemons in 2,000 worlds that a seed decides
+	@script/simulate
 
 fuzz: ## Feed odd bytes to everything that reads bytes
 	@script/fuzz

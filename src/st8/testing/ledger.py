@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from st8.testing.checker import Read
 
@@ -68,17 +68,24 @@ class Ledger:
     """Everything that all clients did. Any thread may write to it.
 
     Attributes:
+        now_ns: Tells the time of all that is noted; it never goes back.
         attempts: Every write, by name.
         reads: Every read that was answered.
         faults: What a client saw that is wrong by itself.
     """
 
-    def __init__(self, *, outages: Collection[int] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        outages: Collection[int] = (),
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         """Begin with nothing.
 
         ``outages`` are the statuses by which a daemon may say that its store, or it
         itself, can't answer.
         """
+        self.now_ns = now_ns
         self._outages = frozenset(outages)
         self.attempts: dict[str, Attempt] = {}
         self.reads: list[Read] = []
@@ -91,7 +98,7 @@ class Ledger:
     def begin(self, attempt: Attempt) -> None:
         """Note that a write is about to be sent."""
         if not attempt.called_ns:
-            attempt.called_ns = time.monotonic_ns()
+            attempt.called_ns = self.now_ns()
         attempt.sent += 1
         attempt.fate = "unknown"
         with self._lock:
@@ -102,7 +109,7 @@ class Ledger:
         if status != HTTPStatus.OK:
             self._refused(attempt, status, answer)
             return
-        attempt.returned_ns = time.monotonic_ns()
+        attempt.returned_ns = self.now_ns()
         attempt.answer = answer
         with self._lock:
             attempt.fate = "acknowledged"

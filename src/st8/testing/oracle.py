@@ -6,7 +6,6 @@ record, node and content is hashed again, every link followed.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right, insort
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -45,6 +44,7 @@ class Oracle:
     Attributes:
         revisions: How many records were checked at the last look.
         objects: How many nodes and contents were ever found right.
+        stored: What was found at the last look, by message.
         applied: Writes without an answer that were found made.
         unapplied: Writes without an answer that were not.
     """
@@ -58,7 +58,7 @@ class Oracle:
         self._ledger = ledger
         self._kept = kept
         self._right: set[Digest] = set()
-        self._stored: dict[str, Revision] = {}
+        self.stored: dict[str, Revision] = {}
         self._reads: list[Read] = []
         self._numbers: dict[tuple[str, str], list[int]] = {}
         self.revisions = 0
@@ -82,7 +82,7 @@ class Oracle:
         """
         if thorough:
             self._right.clear()
-        self._stored = {}
+        self.stored = {}
         self.revisions = 0
         wrong: list[str] = []
         for name in _namespaces(store):
@@ -128,9 +128,9 @@ class Oracle:
         for revision in records.values():
             yield from self._check_parents(namespace, revision, records)
             yield from self._check_tree(store, revision.root)
-            if revision.message in self._stored:
+            if revision.message in self.stored:
                 yield f"{namespace}: {revision.message!r} was made twice"
-            self._stored[revision.message] = revision
+            self.stored[revision.message] = revision
         yield from _check_refs(store, namespace, records)
         heads = {each.scope.branch: each for each in records.values()}
         some = list(records.values())[:: max(1, len(records) // _READ_BACK)]
@@ -175,7 +175,7 @@ class Oracle:
 
     def _read_back(self, store: Store, revision: Revision) -> None:
         """Read a whole state, for :meth:`explain` to compare."""
-        now_ns = time.monotonic_ns()
+        now_ns = self._ledger.now_ns()
         self._reads.append(
             Read(
                 revision.scope.namespace,
@@ -195,10 +195,10 @@ class Oracle:
         """Check that what was acknowledged is there, and nothing that was not sent."""
         attempts = self._ledger.attempts
         self._numbers.clear()
-        for revision in self._stored.values():
+        for revision in self.stored.values():
             insort(self._numbers.setdefault(revision.scope, []), revision.number)
         self.applied = self.unapplied = 0
-        for name, revision in self._stored.items():
+        for name, revision in self.stored.items():
             attempt = attempts.get(name)
             if attempt is None or not attempt.revises:
                 yield f"revision {revision.number} ({name!r}) was never sent"
@@ -211,7 +211,7 @@ class Oracle:
                 yield from _compare_ref(store, attempt)
 
     def _compare_revision(self, attempt: Attempt) -> Iterator[str]:
-        stored = self._stored.get(attempt.name)
+        stored = self.stored.get(attempt.name)
         if attempt.fate == "unknown":
             self.applied += stored is not None
             self.unapplied += stored is None
@@ -269,7 +269,7 @@ class Oracle:
 
     def _number(self, attempt: Attempt) -> int:
         """Return the revision that a write made, though it be collected; 0 if none."""
-        stored = self._stored.get(attempt.name)
+        stored = self.stored.get(attempt.name)
         if stored is not None:
             return stored.number
         made = attempt.revises and attempt.fate == "acknowledged"

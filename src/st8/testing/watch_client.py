@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from st8.testing.watch_checker import (
@@ -24,10 +24,11 @@ from st8.testing.watch_checker import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Collection, Iterator
+    from contextlib import AbstractAsyncContextManager
     from random import Random  # noqa: TID251 - seeded: a run can be had again
 
-__all__ = ["Reader", "Watcher"]
+__all__ = ["Line", "Reader", "SocketLine", "Stream", "Watcher"]
 
 _READ_BYTES: Final = 64 * 1024
 _AGAIN_S: Final = 0.05
@@ -73,6 +74,91 @@ class Reader:
             yield {name: value for name, _, value in lines}
 
 
+class Stream(Protocol):
+    """An answer that comes in pieces.
+
+    Attributes:
+        status: How it was answered.
+    """
+
+    status: int
+
+    async def read(self) -> bytes:
+        """Return the next bytes of the chunked body; none at its end.
+
+        Raises:
+            OSError: The connection broke.
+        """
+        ...
+
+
+class Line(Protocol):
+    """How a watcher reaches a daemon."""
+
+    def watch(self, target: str, last_id: str) -> AbstractAsyncContextManager[Stream]:
+        """Return a block in which there is a stream; ``last_id`` may be empty.
+
+        Raises:
+            OSError: There is no connection, or it broke.
+            EOFError: It ended before the answer began.
+        """
+        ...
+
+    async def get(self, target: str) -> tuple[int, bytes]:
+        """Return status and body of a read.
+
+        Raises:
+            OSError, EOFError: As above.
+        """
+        ...
+
+
+class SocketLine:
+    """A way to a daemon on this machine."""
+
+    def __init__(self, port: int, state_port: int) -> None:
+        """Watch through ``port``; read states at ``state_port``."""
+        self._port = port
+        self._state_port = state_port
+
+    @asynccontextmanager
+    async def watch(self, target: str, last_id: str) -> AsyncGenerator[_SocketStream]:
+        """See :class:`Line`."""
+        stream, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            last = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+            head = f"GET {target} HTTP/1.1\r\nHost: st8\r\n{last}\r\n"
+            writer.write(head.encode())
+            answer = await stream.readuntil(b"\r\n\r\n")
+            yield _SocketStream(int(answer.split(b" ", 2)[1]), stream)
+        finally:
+            writer.transport.abort()
+
+    async def get(self, target: str) -> tuple[int, bytes]:
+        """See :class:`Line`; on a connection of its own."""
+        stream, writer = await asyncio.open_connection("127.0.0.1", self._state_port)
+        try:
+            writer.write(f"GET {target} HTTP/1.0\r\nHost: st8\r\n\r\n".encode())
+            head = await stream.readuntil(b"\r\n\r\n")
+            fields = dict(
+                line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line
+            )
+            body = await stream.readexactly(int(fields[b"content-length"]))
+            return int(head.split(b" ", 2)[1]), body
+        finally:
+            writer.transport.abort()
+
+
+class _SocketStream:
+    def __init__(self, status: int, stream: asyncio.StreamReader) -> None:
+        self.status = status
+        self._stream = stream
+
+    async def read(self) -> bytes:
+        """See :class:`Stream`."""
+        return await self._stream.read(_READ_BYTES)
+
+
 class Watcher:
     """One client that watches some branches.
 
@@ -96,6 +182,7 @@ class Watcher:
         stay_s: float,
         after: int | None = None,
         floor: bool = False,
+        outages: Collection[int] = (),
     ) -> None:
         """Watch ``feeds``.
 
@@ -107,6 +194,7 @@ class Watcher:
             stay_s: How long it stays on one connection, as a mean.
             after: Where it begins; None for the head as it is.
             floor: ``after`` lies in the future.
+            outages: The statuses of errors by which a stream may end.
         """
         self.name = name
         self.feeds = feeds
@@ -120,6 +208,7 @@ class Watcher:
         self._stay_s = stay_s
         self._after = after
         self._floor = floor
+        self._outages = outages
         self._last_id = ""
         self._calm = False
 
@@ -127,48 +216,42 @@ class Watcher:
         """Stay from the next connection on."""
         self._calm = True
 
-    async def run(self, port: int, state_port: int) -> None:
-        """Watch through ``port`` until cancelled; read states at ``state_port``."""
+    async def run(self, line: Line) -> None:
+        """Watch through ``line`` until cancelled."""
         while True:
             stay_s = None if self._calm else self._chance.expovariate(1 / self._stay_s)
             with suppress(OSError, EOFError, TimeoutError, _Again):
                 async with asyncio.timeout(stay_s):
-                    await self._connection(port, state_port)
+                    await self._connection(line)
             pause_s = self._chance.uniform(0, _AGAIN_S)
             await asyncio.sleep(pause_s)
 
-    def _request(self) -> bytes:
+    def _target(self) -> str:
         query = f"contents={str(self.feeds[0].contents).lower()}"
         after = {} if self._after is None else {"after": self._after}
         for feed in self.feeds:
             asked = {"namespace": feed.namespace, "branch": feed.branch, **after}
             scope = json.dumps({**asked, "prefix": feed.prefix})
             query += f"&scope={quote(scope)}"
-        last = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id else ""
-        return f"GET /v1/watch?{query} HTTP/1.1\r\nHost: st8\r\n{last}\r\n".encode()
+        return f"/v1/watch?{query}"
 
-    async def _connection(self, port: int, state_port: int) -> None:
+    async def _connection(self, line: Line) -> None:
         """Take what one connection tells."""
-        stream, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            writer.write(self._request())
-            head = await stream.readuntil(b"\r\n\r\n")
-            status = int(head.split(b" ", 2)[1])
-            if status != _OK:
-                if status < 500:  # noqa: PLR2004 - our mistake
-                    self.faults.append(f"{self.name} was answered {status}")
+        async with line.watch(self._target(), self._last_id) as stream:
+            if stream.status != _OK:
+                if stream.status < 500:  # noqa: PLR2004 - our mistake
+                    self.faults.append(f"{self.name} was answered {stream.status}")
                 return
             reader = Reader()
-            while data := await stream.read(_READ_BYTES):
+            while data := await stream.read():
                 for fields in reader.feed(data):
-                    await self._take(fields, state_port)
-        finally:
-            writer.transport.abort()
+                    await self._take(fields, line)
 
-    async def _take(self, fields: dict[str, str], state_port: int) -> None:
+    async def _take(self, fields: dict[str, str], line: Line) -> None:
         """Take an event, or a comment with an id."""
         if "id" not in fields:
-            self.faults.append(f"{self.name} was told {fields}")
+            if not self._is_outage(fields):
+                self.faults.append(f"{self.name} was told {fields}")
             raise _Again
         ids = [int(number) for number in fields["id"].split(",")]
         name = fields.get("event")
@@ -185,7 +268,14 @@ class Watcher:
         self.positions = ids
         self._last_id = fields["id"]
         if name == "resync":
-            await self._read_anew(fields["data"], ids, state_port)
+            await self._read_anew(fields["data"], ids, line)
+
+    def _is_outage(self, fields: dict[str, str]) -> bool:
+        """Return whether an event says that the daemon's store does not answer."""
+        return (
+            fields.get("event") == "error"
+            and json.loads(fields["data"])["status"] in self._outages
+        )
 
     def _begin(self, ids: list[int]) -> None:
         self.opened += 1
@@ -214,7 +304,7 @@ class Watcher:
             told = self._known[data] = _told(json.loads(data))
         return told
 
-    async def _read_anew(self, data: str, ids: list[int], port: int) -> None:
+    async def _read_anew(self, data: str, ids: list[int], line: Line) -> None:
         """Read the state that a resync names; begin anew if it is gone already."""
         asked: dict[str, Any] = json.loads(data)
         at = self._which(ids, data)
@@ -229,7 +319,7 @@ class Watcher:
             f"/v1/state?namespace={quote(feed.namespace, safe='')}"
             f"&branch={quote(feed.branch, safe='')}&revision={position}"
         )
-        status, body = await _get(port, target)
+        status, body = await line.get(target)
         if status != _OK:
             raise _Again
         documents = {
@@ -257,18 +347,3 @@ def _told(data: dict[str, Any]) -> Told:
             for one in changes
         ),
     )
-
-
-async def _get(port: int, target: str) -> tuple[int, bytes]:
-    """Return status and body of a read, on a connection of its own."""
-    stream, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(f"GET {target} HTTP/1.0\r\nHost: st8\r\n\r\n".encode())
-        head = await stream.readuntil(b"\r\n\r\n")
-        fields = dict(
-            line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line
-        )
-        body = await stream.readexactly(int(fields[b"content-length"]))
-        return int(head.split(b" ", 2)[1]), body
-    finally:
-        writer.transport.abort()

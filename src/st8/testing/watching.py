@@ -34,7 +34,7 @@ from urllib.parse import urlencode
 from st8.testing.child import ST8D, ChildDaemon, call
 from st8.testing.cutting import Cut, CuttingProxy, Way
 from st8.testing.watch_checker import Feed, Finding, Past, Resynced, check
-from st8.testing.watch_client import Watcher
+from st8.testing.watch_client import SocketLine, Watcher
 from st8.testing.watch_writers import Author, Deeds
 
 if TYPE_CHECKING:
@@ -211,8 +211,9 @@ class _Rig:
         daemon = await asyncio.to_thread(self._start)
         try:
             async with CuttingProxy(self._port, self._draw) as proxy:
+                line = SocketLine(proxy.port, self._port)
                 tasks = [
-                    asyncio.ensure_future(watcher.run(proxy.port, self._port))
+                    asyncio.ensure_future(watcher.run(line))
                     for watcher in self._watchers
                 ]
                 for author in self._authors:

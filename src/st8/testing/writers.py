@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,20 +19,20 @@ if TYPE_CHECKING:
 
     from st8.testing.ledger import Kind, Ledger
 
-__all__ = ["BRANCHES", "NAMESPACES", "Serves", "Writer"]
+__all__ = ["BRANCHES", "NAMESPACES", "RETRIES", "ROUTES", "Outage", "Serves", "Writer"]
 
 # Names that would alias if they were ever joined with a slash.
 NAMESPACES: Final = ("rig", "rig/main", "rig/a/b")
 BRANCHES: Final = ("main", "main/x", "a/b")
 _KEYS: Final = tuple(f"services/service-{number:02d}.yaml" for number in range(24))
-_ROUTES: Final = {
+ROUTES: Final = {
     "apply": "/v1/apply",
     "rollback": "/v1/rollback",
     "restore": "/v1/restore",
     "branch": "/v1/branches",
     "checkpoint": "/v1/checkpoints",
 }
-_RETRIES: Final = 0.5
+RETRIES: Final = 0.5
 """The share of unanswered writes that are sent again, with the same key."""
 _READS: Final = 0.08
 _DELETES: Final = 0.2
@@ -59,7 +58,7 @@ class Serves(Protocol):
         ...
 
 
-class _Outage(Exception):
+class Outage(Exception):
     """The daemon says that its store does not answer."""
 
 
@@ -126,7 +125,7 @@ class Writer:
             connection.connect()
             while done is None or not done.is_set():
                 self._step(connection)
-        except (OSError, HTTPException, _Outage):
+        except (OSError, HTTPException, Outage):
             pass  # the daemon is gone; what was not answered stays unknown
         finally:
             connection.close()
@@ -134,7 +133,7 @@ class Writer:
     def _step(self, connection: HTTPConnection) -> None:
         attempt, self._unanswered = self._unanswered, None
         again = attempt is not None and attempt.revises
-        if attempt is not None and again and self._chance.random() < _RETRIES:
+        if attempt is not None and again and self._chance.random() < RETRIES:
             self._send(connection, attempt)
         elif self._chance.random() < _READS:
             self._read(connection)
@@ -145,20 +144,20 @@ class Writer:
         self._ledger.begin(attempt)
         self._unanswered = attempt
         headers = {"Idempotency-Key": attempt.name} if attempt.revises else {}
-        route = _ROUTES[attempt.kind]
+        route = ROUTES[attempt.kind]
         status, answer = call(connection, "POST", route, attempt.body, headers)
         self._ledger.end(attempt, status, answer)
         if self._ledger.is_outage(status):
-            raise _Outage
+            raise Outage
         self._unanswered = None
 
     def _read(self, connection: HTTPConnection) -> None:
         namespace, branch = self._scope()
         query = urlencode({"namespace": namespace, "branch": branch})
-        called_ns = time.monotonic_ns()
+        called_ns = self._ledger.now_ns()
         status, answer = call(connection, "GET", f"/v1/state?{query}")
         if self._ledger.is_outage(status):
-            raise _Outage
+            raise Outage
         if status != HTTPStatus.OK:
             self._ledger.faults.append(f"a read was answered {status}: {answer}")
             return
@@ -168,7 +167,7 @@ class Writer:
                 branch,
                 answer["revision"],
                 called_ns,
-                time.monotonic_ns(),
+                self._ledger.now_ns(),
                 answer["objects"],
                 name=f"read by {self._name}",
             )
