@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from st8.core.ports import Batch
 
 _SEEDS = range(40)
-_PLANTED = range(60)
+_EMBEDDED = range(4)
+_PLANTED = range(40)
 
 
 def test_nothing_is_lost_in_any_world() -> None:
@@ -47,11 +48,21 @@ def test_nothing_is_lost_in_any_world() -> None:
     assert {"alone", "workers", "apart"} == kinds
 
 
+def test_nothing_is_lost_on_the_embedded_store() -> None:
+    """The same of one daemon on SQLite, which crashes within its transactions, too."""
+    for seed in _EMBEDDED:
+        outcome = run(seed, embedded=True)
+
+        assert () == outcome.wrong, str(outcome)
+
+
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
 def test_a_seed_is_the_same_run_in_another_process(hash_seed: str) -> None:
     """The digest of the trace depends on the seed alone, not on the hashes of names."""
     program = (
-        "from st8.testing.simrig import run; print(*(run(s).digest for s in (1, 2, 5)))"
+        "from st8.testing.simrig import run\n"
+        "print(*(run(seed).digest for seed in (1, 2, 5)))\n"
+        "print(run(1, embedded=True).digest)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -61,7 +72,8 @@ def test_a_seed_is_the_same_run_in_another_process(hash_seed: str) -> None:
         text=True,
     )
 
-    assert [run(seed).digest for seed in (1, 2, 5)] == done.stdout.split()
+    here = [*(run(seed) for seed in (1, 2, 5)), run(1, embedded=True)]
+    assert [outcome.digest for outcome in here] == done.stdout.split()
 
 
 def test_other_seeds_are_other_runs() -> None:

@@ -1,6 +1,6 @@
 """Runs whole daemons in a simulated world, from one seed, and judges what came of it.
 
-One to three daemons share a store in memory. Clients write and read over a network that
+One to three daemons share a store in memory, or one has SQLite. Clients write and read over a network that
 delays, loses and cuts off; they give up, and send again what was not answered, to
 another daemon, too. Watchers come and go. Daemons crash, at any time and at any place
 that one of their threads comes to, and start again; their clocks jump. In the end all
@@ -8,6 +8,9 @@ come to rest, and are judged: by the ledger and the oracle of the other rigs, by
 checker, and by the nine rules of watches::
 
     python -m st8.testing.simrig --seeds 1000 --seed 42
+
+What it does not simulate: sockets and HTTP's bytes, loss of power, collections, backups,
+and PostgreSQL, whose daemons have a store in memory that behaves as theirs.
 
 The same seed is the same run, with the same digest; one that fails prints its trace's
 end. Exit code 1 when anything is wrong.
@@ -22,12 +25,14 @@ import logging
 import multiprocessing
 import secrets
 import sys
+import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
+from pathlib import Path
 from random import Random  # noqa: TID251 - seeded: a run can be had again
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode
@@ -38,6 +43,7 @@ from st8.core.revisions import decode
 from st8.engine.engine import Engine
 from st8.http.app import create_app
 from st8.store.memory import MemoryStore
+from st8.store.sqlite import SqliteStore
 from st8.testing.checker import Read
 from st8.testing.clock import FakeClock
 from st8.testing.ledger import Ledger
@@ -57,7 +63,7 @@ from st8.testing.writers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     from st8.core.ports import Store
     from st8.core.revisions import Revision
@@ -125,12 +131,21 @@ class Outcome:
         )
 
 
-def run(seed: int) -> Outcome:
+def run(seed: int, *, embedded: bool = False) -> Outcome:
     """Run one world from its beginning to the verdict.
 
-    In one process only one at a time: failpoints are armed.
+    In one process only one at a time: failpoints are armed. Where the store is
+    ``embedded`` there is one daemon, on SQLite in a temporary directory.
     """
-    return _Rig(seed).run()
+    if not embedded:
+        return _Rig(seed, MemoryStore()).run()
+    with tempfile.TemporaryDirectory(prefix="st8-sim-") as directory:
+        reopen = partial(SqliteStore, Path(directory) / "state")
+        rig = _Rig(seed, reopen(), reopen)
+        try:
+            return rig.run()
+        finally:
+            rig.shared.store.close()
 
 
 class _Daemon:
@@ -318,18 +333,20 @@ class _Stream:
 class _Rig:
     """The state of a run."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self, seed: int, store: Store, reopen: Callable[[], Store] | None = None
+    ) -> None:
         self.world = World(seed)
         self.network = Network(self.world)
         self._chance = self.world.chance
-        kind = self._chance.choice(KINDS)
+        kind = self._chance.choice(KINDS) if reopen is None else "alone"
         self._outcome = Outcome(seed, kind)
-        self._shared = Shared(self.world, MemoryStore(), kind)
+        self.shared = Shared(self.world, store, kind, reopen)
         self._ledger = Ledger(outages=_OUTAGES, now_ns=lambda: self.world.now_ns)
         self._oracle = Oracle(self._ledger)
         daemons = 1 if kind == "alone" else self._chance.randint(2, 3)
         self.daemons = [
-            _Daemon(self.world, self.network, self._shared, f"st8d-{number}")
+            _Daemon(self.world, self.network, self.shared, f"st8d-{number}")
             for number in range(daemons)
         ]
         self._clients = [
@@ -394,7 +411,7 @@ class _Rig:
         self._calm()
         await asyncio.sleep(_SETTLES_S)
         wrong = [f"a client gave up: {e!r}" for e in map(_error, writing) if e]
-        wrong += self._oracle.look(self._shared.store, thorough=True)
+        wrong += self._oracle.look(self.shared.store, thorough=True)
         wrong += [*self._ledger.faults, *self._oracle.explain()]
         if wrong:
             return wrong  # of what else was to be told nobody can say
@@ -454,7 +471,7 @@ class _Rig:
         """Let nothing go wrong any more."""
         self.world.note("calm")
         self._doomed.clear()
-        self.network.calm = self._shared.calm = True
+        self.network.calm = self.shared.calm = True
         self.network.parted.clear()
         for watcher in self._watchers:
             watcher.calm()
@@ -480,7 +497,7 @@ class _Rig:
         """Return what was stored, as the ledger says that it was meant."""
         pasts = {namespace: Past() for namespace in NAMESPACES[:2]}
         made: list[Revision] = []
-        store = self._shared.store
+        store = self.shared.store
         for name in pasts:
             namespace = Namespace(name)
             numbers = store.numbers(namespace, 0, _PAGE)  # type: ignore[arg-type]
@@ -517,6 +534,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2_000)
     parser.add_argument("--seed", type=int, help="the first one; the others follow it")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--embedded", action="store_true", help="on SQLite, instead of memory"
+    )
     options = parser.parse_args(arguments)
     first = secrets.randbelow(2**32) if options.seed is None else options.seed
     _print(f"seeds {first} to {first + options.seeds - 1}")
@@ -526,14 +546,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     context = multiprocessing.get_context("spawn")
     with context.Pool(options.jobs, _be_quiet) as pool:
         seeds = range(first, first + options.seeds)
-        for done, outcome in enumerate(pool.imap(run, seeds, chunksize=10), 1):
+        work = partial(run, embedded=options.embedded)
+        for done, outcome in enumerate(pool.imap(work, seeds, chunksize=10), 1):
             counts.update(outcome.counts)
             counts[f"worlds of {outcome.kind}"] += 1
             digests.update(outcome.digest.encode())
             if outcome.wrong:
                 wrong += 1
                 _print(str(outcome))
-            if done % 500 == 0:
+            if done % 100 == 0:
                 _print(f"{done:,} worlds, {wrong} wrong")
     for name, count in sorted(counts.items()):
         _print(f"{count:,} {name}")

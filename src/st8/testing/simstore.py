@@ -1,8 +1,8 @@
 """A store as the daemons of a simulated world have it: one for all, with places.
 
-Each daemon has a :class:`Seat` at one store in memory, which outlives them all. It comes
-to a place before and after each call, so that a daemon can be left, or crash, between
-any two of them. How they share it is one of :data:`Kind`.
+Each daemon has a :class:`Seat` at one store, which outlives them all. It comes to a
+place before and after each call, so that a daemon can be left, or crash, between any two
+of them. How they share it is one of :data:`Kind`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,16 @@ class Shared:
         turn: Whose turn it is to write.
     """
 
-    def __init__(self, world: World, store: Store, kind: Kind) -> None:
-        """Share ``store``."""
+    def __init__(
+        self,
+        world: World,
+        store: Store,
+        kind: Kind,
+        reopen: Callable[[], Store] | None = None,
+    ) -> None:
+        """Share ``store``; one that is alone opens it anew each time it starts."""
         self.store = store
+        self._open = reopen
         self.kind: Kind = kind
         self.calm = False
         self.commits = 0
@@ -59,7 +66,10 @@ class Shared:
         self._seats: list[Seat] = []
 
     def join(self, host: Host) -> Seat:
-        """Return the seat of a daemon that starts."""
+        """Return the seat of a daemon that starts; it opens the store, if it can be."""
+        if self._open is not None:
+            self.store.close()  # what was in memory of whoever has crashed
+            self.store = self._open()
         self._seats = [seat for seat in self._seats if not seat.host.dead]
         self._seats.append(Seat(self, host))
         return self._seats[-1]
