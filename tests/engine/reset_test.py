@@ -14,7 +14,7 @@ from st8.core.errors import (
     RevisionCollected,
     RevisionNotFound,
 )
-from st8.engine.requests import HEAD
+from st8.engine.requests import HEAD, Reset, Selector
 from tests.engine.acts import (
     DEV,
     SCOPE,
@@ -33,7 +33,6 @@ from tests.engine.acts import (
 
 if TYPE_CHECKING:
     from st8.engine.engine import Engine
-    from st8.engine.requests import Selector
     from st8.testing.faulty import FaultyStore
 
 Kind = Literal["rollback", "restore"]
@@ -233,3 +232,27 @@ def test_a_dry_run_tells_and_changes_nothing(
     assert (wet.root, changes(wet.changes)) == (dry.root, changes(dry.changes))
     with pytest.raises(RevisionNotFound):
         reset(engine, selector(99), dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [
+        (Selector(2), True),
+        (Selector(3), False),
+        (Selector(4, branch=DEV.branch), False),
+    ],
+)
+def test_going_back_is_asked_for(
+    engine: Engine, target: Selector, *, asked: bool
+) -> None:
+    """The guard is asked where a state of this branch's past would come back.
+
+    Not where the state is the same, nor where it is that of another branch.
+    """
+    applied(engine, "1", "2", "3")
+    branch(engine, "dev")
+    apply(engine, {"k": "4"}, at=DEV)
+    asked_of: list[str] = []
+    engine.reset(Reset(SCOPE, target, "restore", guard=asked_of.append))
+
+    assert ["main"] * asked == asked_of

@@ -199,7 +199,7 @@ def _changed_values(node: ast.AST) -> Iterator[tuple[str, object]]:
         case ast.UnaryOp(op=ast.USub()):
             yield "op", ast.UAdd()
         case ast.Return(value=ast.expr() as value):
-            if not (isinstance(value, ast.Constant) and value.value is None):
+            if not isinstance(value, ast.Constant):  # it is changed itself
                 yield "value", ast.Constant(None)
         case ast.Constant(value=value):
             if (other := _other_value(value)) is not None:
