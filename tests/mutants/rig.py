@@ -65,14 +65,14 @@ class _Job(NamedTuple):
 def _in_child(act: Callable[[], int], cpu_s: float) -> str:
     """Run in a process of its own: ``survived``, ``killed``, ``timed out``, ``elsewhere``.
 
-    Tests of so much processor time are waited for ten times as long, and thirty seconds.
+    Tests of so much processor time are waited for ten times as long, and two minutes.
     """
     ended, held = os.pipe()
     if not (child := os.fork()):
         code = 1
         try:
             os.setpgid(0, 0)
-            limit = int(4 + 2 * cpu_s)
+            limit = int(10 + 3 * cpu_s)
             resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES_MAX,) * 2)
             code = act()
@@ -80,7 +80,7 @@ def _in_child(act: Callable[[], int], cpu_s: float) -> str:
             os._exit(code)
     os.close(held)
     try:
-        in_time, _, _ = select.select([ended], [], [], 30 + 10 * cpu_s)
+        in_time, _, _ = select.select([ended], [], [], 120 + 10 * cpu_s)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)  # with all that it has started
