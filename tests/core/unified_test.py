@@ -230,6 +230,8 @@ def test_long_contents_are_cut_at_lines_that_occur_once(
         ("haaatz", "HaatZ", [(0, 1, 0, 1), (3, 4, 3, 3), (5, 6, 4, 5)]),
         ("hababtz", "HabababtZ", [(0, 1, 0, 1), (5, 5, 5, 7), (6, 7, 8, 9)]),
         ("habababtz", "HababtZ", [(0, 1, 0, 1), (5, 7, 5, 5), (8, 9, 6, 7)]),
+        ("cbcbac", "acbc", [(0, 0, 0, 1), (3, 6, 4, 4)]),
+        ("cccbaaa", "cbaccba", [(1, 1, 1, 3), (5, 7, 7, 7)]),
         # Down to the next one, with which it becomes one.
         ("haz", "HaaZ", [(0, 1, 0, 1), (2, 3, 2, 4)]),
         ("haaz", "HaZ", [(0, 1, 0, 1), (2, 4, 2, 3)]),
