@@ -44,7 +44,6 @@ from st8.engine.engine import Engine
 from st8.http.app import create_app
 from st8.store.memory import MemoryStore
 from st8.store.sqlite import SqliteStore
-from st8.testing.checker import Read
 from st8.testing.clock import FakeClock
 from st8.testing.ledger import Ledger
 from st8.testing.oracle import Oracle
@@ -245,23 +244,9 @@ class _Client(Writer):
         query = urlencode({"namespace": namespace, "branch": branch})
         called_ns = self._ledger.now_ns()
         status, answer = await self._ask("GET", f"/v1/state?{query}")
-        if self._ledger.is_outage(status):
-            raise Outage
-        if status != HTTPStatus.OK:
-            self._ledger.faults.append(f"a read was answered {status}: {answer}")
-            return
-        self._rig.world.note(f"{self._name} reads {answer['revision']} of {branch}")
-        self._ledger.saw(
-            Read(
-                namespace,
-                branch,
-                answer["revision"],
-                called_ns,
-                self._ledger.now_ns(),
-                answer["objects"],
-                name=f"read by {self._name}",
-            )
-        )
+        read = f"{self._name} reads {answer.get('revision')} of {branch}"
+        self._rig.world.note(f"{read} {status}")
+        self._saw(namespace, branch, called_ns, status, answer)
 
     async def _ask(
         self,

@@ -156,6 +156,16 @@ class Writer:
         query = urlencode({"namespace": namespace, "branch": branch})
         called_ns = self._ledger.now_ns()
         status, answer = call(connection, "GET", f"/v1/state?{query}")
+        self._saw(namespace, branch, called_ns, status, answer)
+
+    def _saw(
+        self, namespace: str, branch: str, called_ns: int, status: int, answer: Any
+    ) -> None:
+        """Note the answer to a read of a branch's state.
+
+        Raises:
+            Outage: It is none.
+        """
         if self._ledger.is_outage(status):
             raise Outage
         if status != HTTPStatus.OK:
