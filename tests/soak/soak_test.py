@@ -40,8 +40,8 @@ _LEAKS: dict[str, dict[str, float]] = {
 def _soak(state_dir: Path, command: Sequence[str]) -> Outcome:
     return run(
         state_dir,
-        seconds=5,
-        interval_s=0.5,
+        seconds=3,
+        interval_s=0.25,
         warm_up_s=1,
         seed=secrets.randbelow(2**32),
         watchers=30,
