@@ -166,8 +166,8 @@ def parse_head(text: str) -> tuple[RevisionNumber, Digest]:
             return RevisionNumber(int(number)), Digest(digest)
     raise InvalidValue(
         "expect-head",
-        f"{text[:_SHOWN_CHARACTERS]!r} is not a head; write NUMBER:DIGEST, such as 42: and the 64 "
-        "hexadecimal digits of revision 42, as st8ctl log -o json has them",
+        f"{text[:_SHOWN_CHARACTERS]!r} is not a head; write NUMBER:DIGEST, such as 42: "
+        "and the 64 hexadecimal digits of revision 42, as st8ctl log -o json has them",
     )
 
 

@@ -215,8 +215,8 @@ def _refuse_lone_surrogates(tree: object, what: str) -> None:
                 value.encode()
             except UnicodeEncodeError as error:
                 raise MalformedRequest(
-                    f"{_path(trail)} of {what} has a lone surrogate at character {error.start}; "
-                    "no UTF-8 can carry it"
+                    f"{_path(trail)} of {what} has a lone surrogate at character "
+                    f"{error.start}; no UTF-8 can carry it"
                 ) from None
 
 

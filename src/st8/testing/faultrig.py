@@ -198,7 +198,7 @@ class _Rig:
         self._oracle = Oracle(self._ledger, kept=_KEPT)
         self._daemons: list[ArmedDaemon] = []
         self._since_look = 0
-        self._secrets = 0
+        self._redactions = 0
         self._shown: dict[Digest, bool] = {}
         self._done = threading.Event()
         self._writers = [
@@ -352,8 +352,8 @@ class _Rig:
 
     def _redact(self, connection: HTTPConnection) -> None:
         """Redact a content, which no other one is like."""
-        self._secrets += 1
-        content = f"secret {self._secrets}\n"
+        self._redactions += 1
+        content = f"secret {self._redactions}\n"
         scope = {"namespace": _SECRETS, "branch": "main"}
         revisions: list[int] = []
         for text in (content, "none\n"):

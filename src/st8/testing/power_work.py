@@ -445,12 +445,6 @@ class _Work:
         self.recording.contents.append(fingerprint(self._directory)[0])
         found = examine(self._store)
         self._take_up(found)
-        for namespace in found.last:
-            numbers = self._store.numbers(
-                Namespace(namespace), RevisionNumber(0), 10**6
-            )
-            for number in numbers:
-                self._know(namespace, number)
         # The numbers that went before.
         present = {
             (n, int(name)) for kind, n, name in found.values if kind == "revision"
