@@ -10,6 +10,7 @@ from st8.engine.engine import Engine
 from st8.http.app import App, create_app
 from st8.store.memory import MemoryStore
 from st8.testing.clock import SECOND_NS, FakeClock
+from st8.testing.simnet import scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -179,19 +180,8 @@ def connection(
     http_version: str = "1.1",
 ) -> dict[str, Any]:
     """Return the ASGI scope of a request."""
-    path, _, query = target.partition("?")
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "headers": list(headers),
-        "http_version": http_version,
-        "scheme": "http",
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 8748),
-    }
+    scope = scope_of(method, target, b"", {})
+    return {**scope, "headers": list(headers), "http_version": http_version}
 
 
 def subset(expected: object, actual: object, path: str = "$") -> list[str]:
