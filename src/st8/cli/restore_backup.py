@@ -36,8 +36,9 @@ def restore_backup(flags: Flags, files: tuple[str, ...], check: bool) -> None:
 
     if flags.namespace:
         raise click.UsageError(
-            "a backup is restored whole; back up one namespace with st8ctl backup "
-            "--namespace, and restore that"
+            "a backup is restored whole; to have one namespace of it, restore it into "
+            "another store (--local --state-dir DIR), back that namespace up from there "
+            "(st8ctl backup --namespace), and restore that"
         )
     total = sizes(files)
     with Flow("reading", total) as flow:
