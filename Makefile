@@ -16,13 +16,13 @@ bench: ## Measure; see bench/RESULTS.md
 corrupt: ## Flip 65,536 bits of a store, lose pages, and look who notices
 	@script/corrupt
 
-crash: ## Kill the daemon 200 times and look at what it left
+crash: ## Kill the daemon 10,000 times and look at what it left
 	@script/crash
 
 crash-postgres: ## The same with daemons that share a PostgreSQL, which crashes too
 	@script/crash-postgres
 
-power: ## Cut the power of a store 20,000 times and look at what is left
+power: ## Cut the power of a store 1,000,000 times and look at what is left
 	@script/power
 
 faults: ## Make something go wrong at every failpoint, and fill the disk

@@ -1,6 +1,6 @@
 """Killing the daemon loses nothing, and the rig that says so would notice.
 
-``make crash`` kills 200 times, ``script/crash --kills N --seed S`` as often as it is
+``make crash`` kills 10,000 times, ``script/crash --kills N --seed S`` as often as it is
 told. A failure prints the seed that plans the same run again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_the_rig_finds_a_planted_bug(bug: str, finding: str, tmp_path: Path) -> 
     outcome = _run_with_bug(bug, tmp_path / "state", kills=40)
 
     assert re.search(finding, "\n".join(outcome.wrong)), str(outcome)
+
+
+def test_what_several_stores_went_through_adds_up() -> None:
+    """Every count of an outcome is the sum of what was counted of each store."""
+    one = Outcome(1, 1, 2, 3, 4, 5, 6, 7, 8, 9, ("a",))
+    total = Outcome(1)
+
+    total.add(one)
+    total.add(replace(one, seed=2, wrong=("b",)))
+
+    assert Outcome(1, 2, 4, 6, 8, 10, 12, 14, 16, 18, ("a", "b")) == total
 
 
 def test_a_kill_does_not_show_a_missing_sync(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A loss of power costs nothing that was acknowledged, and the rig would notice.
 
-``make power`` opens 20,000 images, ``script/power --images N --seed S`` as many as it
+``make power`` opens 1,000,000 images, ``script/power --images N --seed S`` as many as it
 is told. A failure prints the seed, which plans the same run again.
 """
 

@@ -314,9 +314,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m tests.postgres.shared_rig",
         description="Kill, cut off and crash st8d and PostgreSQL, and look.",
     )
-    for name, default in (("daemons", 2), ("kills", 100), ("stops", 100)):
+    for name, default in (("daemons", 2), ("kills", 400), ("stops", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--cuts", type=int, default=100)
+    parser.add_argument("--cuts", type=int, default=300)
     parser.add_argument("--writers", type=int, default=6)
     parser.add_argument("--one-branch", action="store_true")
     parser.add_argument("--seed", type=int, help="what an earlier run printed")

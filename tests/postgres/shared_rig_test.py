@@ -1,6 +1,6 @@
 """Daemons on one PostgreSQL lose nothing, and the rig that says so would notice.
 
-``make crash-postgres`` does it a hundred times, ``script/crash-postgres --daemons 4``
+``make crash-postgres`` does it a thousand times in all, ``script/crash-postgres --daemons 4``
 with as many daemons as it is told. A failure prints the seed that plans the same again.
 """
 

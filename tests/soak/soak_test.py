@@ -1,6 +1,6 @@
 """A busy daemon stays what it was, and the rig that says so would notice a leak.
 
-``make soak`` keeps one busy for an hour.
+``make soak`` keeps one busy for eight hours.
 """
 
 from __future__ import annotations

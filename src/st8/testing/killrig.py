@@ -9,8 +9,8 @@ them by what the writers know. At the end it judges everything once more::
 
 The seed decides what is written, when each kill comes and who looks first; how the
 machine interleaves the threads it can't decide, so the same seed is a rerun of the
-same plan. Exit code 1 and a list when anything is wrong; the state directory is then
-kept.
+same plan. After 500 kills another store is begun, with the next seed. Exit code 1 and
+a list when anything is wrong; the state directory is then kept.
 
 What a kill can't show: the kernel keeps what was written but not fsynced, so a store
 that never syncs passes. That takes a loss of power, which is another rig's.
@@ -48,6 +48,8 @@ _START_S: Final = 0.5
 """How late a kill may come that hits a daemon while it starts."""
 _STARTS_KILLED: Final = 0.1
 _LOOKS: Final = 0.5
+_KILLS_EACH: Final = 500
+"""Kills of one store; each look reads all of its revisions."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Outcome:
     """What a run did and found.
 
     Attributes:
-        seed: What to give to have it again.
+        seed: What to give to have it again; the first of several stores.
         kills: How often the daemon was killed, ``starts_killed`` while starting.
         acknowledged, refused: Writes that were answered.
         applied, unapplied: Writes without an answer, by what became of them.
@@ -75,6 +77,22 @@ class Outcome:
     revisions: int = 0
     objects: int = 0
     wrong: tuple[str, ...] = ()
+
+    def add(self, other: Outcome) -> None:
+        """Count in what was done to another store, with another seed."""
+        for name in (
+            "kills",
+            "starts_killed",
+            "acknowledged",
+            "refused",
+            "applied",
+            "unapplied",
+            "reads",
+            "revisions",
+            "objects",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.wrong += other.wrong
 
     def __str__(self) -> str:
         """Return it as a few lines of text."""
@@ -205,25 +223,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m st8.testing.killrig",
         description="Kill st8d again and again, and look at what is left.",
     )
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=10_000)
     parser.add_argument("--seed", type=int, help="what an earlier run printed")
     parser.add_argument("--writers", type=int, default=8)
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     _print(f"seed {seed}")
-    folder = Path(tempfile.mkdtemp(prefix="st8-killrig-"))
-    outcome = run(
-        folder / "state",
-        kills=options.kills,
-        seed=seed,
-        writers=options.writers,
-        say=_print,
-    )
-    _print(str(outcome))
-    if outcome.wrong:
-        _print(f"the state directory is kept: {folder}")
-        return 1
-    shutil.rmtree(folder)
+    total = Outcome(seed)
+    while total.kills < options.kills:
+        folder = Path(tempfile.mkdtemp(prefix="st8-killrig-"))
+        outcome = run(
+            folder / "state",
+            kills=min(_KILLS_EACH, options.kills - total.kills),
+            seed=seed,
+            writers=options.writers,
+            say=_print,
+        )
+        total.add(outcome)
+        if outcome.wrong:
+            _print(f"{outcome}\nthe state directory is kept: {folder}")
+            return 1
+        shutil.rmtree(folder)
+        seed += 1
+        _print(f"{total.kills} kills in all, nothing wrong")
+    _print(str(total))
     return 0
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import bisect
+import os
 import secrets
 import sys
 import tempfile
@@ -163,6 +164,8 @@ def run(
             outcomes = stack.enter_context(pool).map(work, numbers)
         for count, outcome in enumerate(outcomes, 1):
             total.add(outcome)
+            for sentence in outcome.wrong[:_ENOUGH]:
+                say(f"WRONG: {sentence}")
             if count % 20 == 0:
                 say(f"{total.images} images, {len(total.wrong)} wrong")
     return total
@@ -344,9 +347,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m st8.testing.powerrig",
         description="Cut the power of a store at any place, and look at what is left.",
     )
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, help="what an earlier run printed")
-    parser.add_argument("--jobs", type=int, default=1, help="processes that do it")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="processes that do it"
+    )
     parser.add_argument("--only", type=int, help="the number of one store, from 0")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed

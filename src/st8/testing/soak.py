@@ -634,7 +634,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="script/soak", description="Keep st8d busy, and see whether it lasts."
     )
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=480.0)
     parser.add_argument("--interval", type=float, default=10.0, help="seconds")
     parser.add_argument("--watchers", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
