@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
@@ -26,7 +26,10 @@ from tests.http_abuse.raw import HOST, Echo, Served, Wire, served
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from st8.core.errors import St8Error
+
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+LONG_POLL = b"GET /v1/state?min_revision=1&wait=60s HTTP/1.1\r\n" + HOST + b"\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
@@ -243,6 +246,61 @@ def test_a_read_is_given_up_with_its_client(
                 wait_until(lambda: daemon.server.requests_in_flight)
                 go_at_once(wire)
             wait_until(lambda: not daemon.server.requests_in_flight)
+
+
+WATCH = b"GET /v1/watch HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+def test_a_watch_is_ended_by_its_client(daemon: Served) -> None:
+    """That is how it ends, and no error is counted."""
+    with daemon.wire() as wire:
+        wire.send(WATCH)
+        wire.answer(head_only=True)
+        go_at_once(wire)
+    wait_until(lambda: not daemon.server.requests_in_flight)
+
+    metrics = daemon.ask(b"GET /metrics HTTP/1.1\r\n" + HOST + b"\r\n").body.decode()
+    assert 'st8_operations_total{operation="watch",result="success"} 1.0' in metrics
+
+
+def test_a_request_without_its_client_is_logged() -> None:
+    """With what it was answered by then, once; 0 if it was not."""
+    access = Recorder()
+    with contextlib.ExitStack() as stack:
+        engine = stack.enter_context(
+            contextlib.closing(Engine(MemoryStore(), SystemClock()))
+        )
+        app = stack.enter_context(contextlib.closing(create_app(engine, version="1")))
+        daemon = stack.enter_context(served(app, access=access))
+        for request in (WATCH, LONG_POLL):
+            with daemon.wire() as wire:
+                wire.send(request)
+                if request == WATCH:
+                    wire.answer(head_only=True)
+                wait_until(lambda: daemon.server.requests_in_flight)
+                go_at_once(wire)
+            wait_until(lambda: not daemon.server.requests_in_flight)
+
+    assert [("/v1/watch", 200), ("/v1/state", 0)] == access.lines
+
+
+class Recorder:
+    """Notes what the log would have of each request."""
+
+    now = staticmethod(time.perf_counter)
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, int]] = []
+
+    def answered(
+        self, scope: Any, status: int, _body_bytes: int, _started: float
+    ) -> None:
+        """Note an answer."""
+        self.lines.append((scope["path"], status))
+
+    def refused(self, _client: object, error: St8Error) -> None:
+        """Fail, since nothing here is to be refused."""
+        raise AssertionError(error)
 
 
 def test_a_write_is_done_without_its_client(daemon: Served) -> None:

@@ -395,6 +395,8 @@ class App:
                 it and cuts the connection, so that the part is not taken for all.
         """
         reply = opened.reply
+        if reply.stream is not None:
+            scope.pop(READS, None)  # it hears that its client has gone, and ends
         try:
             failpoint("reply.before")
             await delivery.deliver(opened)

@@ -48,8 +48,10 @@ async def backup(service: Service, plan: BackupPlan, _call: Call) -> OpenReply:
 
 async def _send(
     service: Service, pieces: Iterator[bytes], receive: Receive, send: Send
-) -> None:
+) -> bool:
     """Send a backup, each piece when the one before has left.
+
+    Returns False if the client has left before the last.
 
     Raises:
         Exception: It failed; what was sent says so, and is to be cut off.
@@ -65,9 +67,10 @@ async def _send(
                 raise
             await send(_body(piece, more=bool(piece)))
             if not piece:
-                return
+                return True
     finally:
         gone.cancel()
+    return False
 
 
 def _next(pieces: Iterator[bytes]) -> bytes:

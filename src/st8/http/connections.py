@@ -65,7 +65,10 @@ class AccessRecorder(Protocol):
     def answered(
         self, scope: Any, status: int, body_bytes: int, started: float
     ) -> None:
-        """Record one answer that the app gave."""
+        """Record one answer that the app gave, or until when the client stayed for it.
+
+        The status is 0 if the client left before there was one.
+        """
         ...
 
     def refused(self, client: tuple[str, int] | None, error: St8Error) -> None:

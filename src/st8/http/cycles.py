@@ -293,11 +293,15 @@ class GuardedCycle(RequestResponseCycle):
         self.response_complete = True
         self.message_event.set()
         try:
-            access = self._shared.access
-            if access is not None:
-                access.answered(self.scope, self.status, self.sent_bytes, self._started)
+            self.record()
         finally:
             self.on_response()
+
+    def record(self) -> None:
+        """Tell the log what became of the request, once."""
+        access = self._shared.access
+        if access is not None:
+            access.answered(self.scope, self.status, self.sent_bytes, self._started)
 
 
 def _done() -> None:

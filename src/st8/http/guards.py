@@ -140,6 +140,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deaf = True
         running = self._running
         if running is not None:
+            running.record()
             running.leave()
         self._forget_waiting()
         super().connection_lost(exc)
@@ -416,6 +417,7 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._running is cycle:
                 self._running = None
                 if cycle.response_started:
+                    cycle.record()
                     self._cut()
                     return
             elif self._waiting and self._waiting[-1] is cycle:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     Headers = list[tuple[bytes, bytes]]
     Run = Callable[..., Awaitable[Any]]
-    Stream = Callable[[Receive, Send], Awaitable[None]]
+    Stream = Callable[[Receive, Send], Awaitable[bool]]
 
 __all__ = [
     "JSON",
@@ -64,7 +64,8 @@ class Reply:
         headers: Beside the ones that every response has.
         body: All of it, where it is known.
         pieces: Makes it otherwise; each call begins anew.
-        stream: Writes the body itself, for as long as the client stays.
+        stream: Writes the body itself, for as long as the client stays; returns
+            whether it came to its end.
         kept: A reply that was sent before and goes out as it is.
         keep: Is given the body once all of it was made, if it is not too large.
         noop: True for a write that changed nothing.
@@ -181,8 +182,7 @@ class Delivery:
             self.complete = True
         elif reply.stream is not None and not self._head_only:
             await self._start(reply, None)
-            await reply.stream(self._receive, self._send)
-            self.complete = True
+            self.complete = await reply.stream(self._receive, self._send)
         elif opened.rest is None:
             await self._whole(reply, opened.head)
         elif self._head_only:

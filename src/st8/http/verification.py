@@ -41,12 +41,15 @@ class Verification:
         self._service = service
         self._plan = plan
 
-    async def stream(self, receive: Receive, send: Send) -> None:
-        """Verify, and send what is found, until it is done or the client has gone."""
+    async def stream(self, receive: Receive, send: Send) -> bool:
+        """Verify, and send what is found, until it is done or the client has gone.
+
+        Returns whether it was done.
+        """
         service = self._service
         if service.verifying:
             await send(_body(_failed(Conflict(ONLY_ONE)), more=False))
-            return
+            return False
         service.verifying = True
         lines = _lines(service, self._plan)
         gone = asyncio.ensure_future(_gone(receive))
@@ -60,13 +63,14 @@ class Verification:
                     service.verifying = False  # who has read all may ask again
                 await send(_body(some, more=not last))
                 if gone.done():
-                    return
+                    break
         finally:
             gone.cancel()
             if not last:
                 # On its own thread, which may be at it still.
                 service.end_verification(lines.close)
                 service.verifying = False
+        return last
 
 
 def _next(lines: Generator[tuple[bytes, bool]]) -> tuple[bytes, bool]:

@@ -214,8 +214,11 @@ class Watcher:
         self.wake = asyncio.Event()
         self.due = False
 
-    async def stream(self, receive: Receive, send: Send) -> None:
-        """Send events until the client goes, may no longer, or the daemon stops."""
+    async def stream(self, receive: Receive, send: Send) -> bool:
+        """Send events until the client goes, may no longer, or the daemon stops.
+
+        That the client goes is how it ends, and no end before that.
+        """
         gone = asyncio.ensure_future(_gone(receive))
         gone.add_done_callback(lambda _: self.wake.set())
         self._channels = self._hub.join(self, self._feeds)
@@ -236,6 +239,7 @@ class Watcher:
             gone.cancel()
             self._hub.leave(self, self._feeds)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
 
     async def _begin(self) -> bytes:
         """Return the first event: where the watcher begins."""
