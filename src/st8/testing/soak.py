@@ -57,7 +57,7 @@ _STATUSES: Final = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
 _STAY_S: Final = (0.2, 4.0)
 _REST_S: Final = 60.0
 _GROWTH_MIB_PER_HOUR: Final = 1.0
-_BREATH_MIB: Final = 8.0
+_BREATH_MIB: Final = 4.0
 """How far memory goes up and down without a leak."""
 _WAL_MIB: Final = 64.0
 _SLOWER: Final = 1.2
@@ -145,16 +145,20 @@ class Outcome(NamedTuple):
 
 
 def judge(samples: Sequence[Sample], warm_up_s: float) -> list[Row]:
-    """Return what the samples say, of those that were taken after ``warm_up_s``."""
+    """Return what the samples say, of those that were taken after ``warm_up_s``.
+
+    Of memory only the later half of them counts: caches fill to their limits before.
+    """
     warm = [sample for sample in samples if sample.at_s >= warm_up_s]
     if len(warm) < _LEAST:
         return [Row("samples", str(len(warm)), f"at least {_LEAST}", good=False)]
     third = len(warm) // 3
     early, late = warm[:third], warm[-third:]
-    hours = (warm[-1].at_s - warm[0].at_s) / 3600
+    filled = warm[len(warm) // 2 :]
+    hours = (filled[-1].at_s - filled[0].at_s) / 3600
     slope = statistics.linear_regression(
-        [sample.at_s / 3600 for sample in warm],
-        [sample.rss_bytes / _MIB for sample in warm],
+        [sample.at_s / 3600 for sample in filled],
+        [sample.rss_bytes / _MIB for sample in filled],
     ).slope
     rate = _GROWTH_MIB_PER_HOUR + _BREATH_MIB / hours
     wal = max(sample.wal_bytes for sample in samples) / _MIB
