@@ -807,6 +807,82 @@ def test_a_restore_redacts_nothing_of_others(
     assert {"mine": "secret"} == contents(other, scope("a"))
 
 
+def test_what_was_redacted_since_the_base_is_gone_beside_others(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """A chain is restored beside other namespaces, which have nothing of it."""
+    applied(engine, "secret", "2")
+    full = backup(engine)
+    _redact(engine)
+    apply(other, {"mine": "1"}, at=scope("a"))
+    other.restore_backup(reader(full + backup(engine, base=full)))
+
+    assert {} == target.objects([digest_of(b"secret")])
+    assert "redacted" in contents(other, SCOPE, selector(1))["k"]
+
+
+def test_what_an_earlier_attempt_left_is_of_nobody(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """A content that is stored, and stands nowhere, keeps no backup out."""
+    apply(engine, _MANY | {"k": "secret"})
+    apply(engine, {"k": "2"})
+    full = backup(engine)
+    _redact(engine)
+    apply(other, {"mine": "x"}, at=scope("a"))
+    with pytest.raises(BadBackup):
+        other.restore_backup(reader(full[:-1]))
+    left = target.objects([digest_of(b"secret")])
+    other.restore_backup(reader(backup(engine)))
+
+    assert {digest_of(b"secret"): b"secret"} == left
+    assert {} == target.objects([digest_of(b"secret")])
+
+
+def test_what_is_applied_meanwhile_is_not_redacted(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """What others have made at the last moment is seen before it is redacted."""
+    applied(engine, "secret", "2")
+    full = backup(engine)
+    _redact(engine)
+    apply(other, {"mine": "1"}, at=scope("a"))
+    read = reader(full + backup(engine, base=full))
+
+    def late() -> None:
+        apply(other, {"mine": "secret"}, at=scope("a"))
+
+    def reading() -> bytes:
+        data = read()
+        if not data:
+            target.after("numbers", late)
+        return data
+
+    with pytest.raises(ContentInUse, match="key 'mine' of namespace 'a'"):
+        other.restore_backup(reading)
+
+    assert {"mine": "secret"} == contents(other, scope("a"))
+
+
+def test_a_chain_is_restored_where_the_same_was_redacted(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """What a base has, and was redacted both here and in what follows it, is left out."""
+    applied(engine, "secret", "2")
+    full = backup(engine)
+    _redact(engine)
+    applied(other, "secret", "2", at=scope("a"))
+    other.redact(
+        Redact(scope("a"), Key("k"), selector(1), Message("leaked"), Author("ops"))
+    )
+    with pytest.raises(ContentRedacted):
+        other.restore_backup(reader(full))
+    other.restore_backup(reader(full + backup(engine, base=full)))
+
+    assert {} == target.objects([digest_of(b"secret")])
+    assert "redacted" in contents(other, SCOPE, selector(1))["k"]
+
+
 def test_a_summary_tells_the_base(engine: Engine) -> None:
     """The newest revision of each namespace stands in the plain part."""
     applied(engine, "1", "2")

@@ -497,7 +497,12 @@ class Engine:
         try:
             with self._collecting:
                 done = restore_backup(
-                    self._store, self._refs, self._committer, read, may
+                    self._store,
+                    self._refs,
+                    self._objects,
+                    self._committer,
+                    read,
+                    may=may,
                 )
             self._forget_contents()
             return done

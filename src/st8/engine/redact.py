@@ -31,7 +31,7 @@ from st8.engine.history import resolve
 from st8.engine.results import Redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Container, Iterator
 
     from st8.core.ids import Digest, Namespace
     from st8.core.ports import Store
@@ -40,11 +40,87 @@ if TYPE_CHECKING:
     from st8.engine.refs import Refs
     from st8.engine.requests import Redact
 
-__all__ = ["Search"]
+__all__ = ["Places", "Search"]
 
 _NODES_AT_ONCE: Final = 64
 _SHOWN: Final = 5
 """Branches that are named where a content is in use."""
+
+
+class Places:
+    """Where contents stand in what is visible; used by one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        refs: Refs,
+        objects: Objects,
+        digests: Container[Digest],
+        found: Callable[[Namespace, bytes, Digest], None],
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            store: What is looked through.
+            refs: What is remembered of it.
+            objects: Its objects.
+            digests: The contents'.
+            found: Told of each place, of some again; what it raises is raised.
+        """
+        self._store = store
+        self._refs = refs
+        self._objects = objects
+        self._digests = digests
+        self._tell = found
+        self._looked: dict[Namespace, RevisionNumber] = {}
+        self._walked: dict[Namespace, set[Digest]] = {}
+
+    def look(self) -> None:
+        """Look through all revisions that were made since it was called before.
+
+        Raises:
+            Corrupt: A tree is damaged.
+        """
+        for namespace, _ in pages.namespaces(self._store):
+            after = self._looked.get(namespace, RevisionNumber(0))
+            for number in pages.numbers(self._store, namespace, after):
+                revision = self._refs.revision(namespace, number)
+                if revision is not None:
+                    self._look_through(revision)
+                self._looked[namespace] = number
+
+    def _look_through(self, revision: Revision) -> None:
+        namespace = revision.scope.namespace
+        walked = self._walked.setdefault(namespace, set())
+        new: set[Digest] = set()
+        try:
+            for key, digest in self._found_in(revision, walked, new):
+                self._tell(namespace, key, digest)
+        except RevisionCollected:
+            return  # with all that stood in it alone; what was seen may not be whole
+        walked |= new
+
+    def _found_in(
+        self, revision: Revision, walked: set[Digest], new: set[Digest]
+    ) -> Iterator[tuple[bytes, Digest]]:
+        """Yield keys that have one, below nodes that were not walked yet."""
+        source = self._objects.of(revision)
+        waiting = [revision.root, revision.parent_root]
+        while waiting:
+            some = [
+                digest
+                for digest in dict.fromkeys(waiting[-_NODES_AT_ONCE:])
+                if digest != EMPTY_ROOT and digest not in walked and digest not in new
+            ]
+            del waiting[-_NODES_AT_ONCE:]
+            new.update(some)
+            for node in source.nodes(some):
+                if node.level:
+                    waiting += node.children()
+                    continue
+                for key, digest in zip(node.keys, node.children(), strict=True):
+                    if digest in self._digests:
+                        yield key, digest
 
 
 class Search:
@@ -76,8 +152,7 @@ class Search:
         if digest is None:
             raise KeyNotFound(request.key, number)
         self.digest: Digest = digest
-        self._looked: dict[Namespace, RevisionNumber] = {}
-        self._walked: dict[Namespace, set[Digest]] = {}
+        self._through = Places(store, refs, objects, {digest}, self._found)
         self._keys: dict[Namespace, set[bytes]] = {}
         self._places = 0
 
@@ -97,13 +172,7 @@ class Search:
             LimitExceeded: It stands in more than ``redacted_places_max`` places.
             Corrupt: A tree is damaged.
         """
-        for namespace, _ in pages.namespaces(self._store):
-            after = self._looked.get(namespace, RevisionNumber(0))
-            for number in pages.numbers(self._store, namespace, after):
-                revision = self._refs.revision(namespace, number)
-                if revision is not None:
-                    self._look_through(revision)
-                self._looked[namespace] = number
+        self._through.look()
 
     def check(self) -> None:
         """Return if it may be redacted where it stands.
@@ -154,40 +223,7 @@ class Search:
         """Return what was found."""
         return Redacted(self.digest, self.places, self._request.dry_run)
 
-    def _look_through(self, revision: Revision) -> None:
-        namespace = revision.scope.namespace
-        walked = self._walked.setdefault(namespace, set())
-        new: set[Digest] = set()
-        try:
-            for key in self._keys_in(revision, walked, new):
-                self._found(namespace, key)
-        except RevisionCollected:
-            return  # with all that stood in it alone; what was seen may not be whole
-        walked |= new
-
-    def _keys_in(
-        self, revision: Revision, walked: set[Digest], new: set[Digest]
-    ) -> Iterator[bytes]:
-        """Yield keys that have the content, below nodes that were not walked yet."""
-        source = self._objects.of(revision)
-        waiting = [revision.root, revision.parent_root]
-        while waiting:
-            some = [
-                digest
-                for digest in dict.fromkeys(waiting[-_NODES_AT_ONCE:])
-                if digest != EMPTY_ROOT and digest not in walked and digest not in new
-            ]
-            del waiting[-_NODES_AT_ONCE:]
-            new.update(some)
-            for node in source.nodes(some):
-                if node.level:
-                    waiting += node.children()
-                    continue
-                for key, digest in zip(node.keys, node.children(), strict=True):
-                    if digest == self.digest:
-                        yield key
-
-    def _found(self, namespace: Namespace, key: bytes) -> None:
+    def _found(self, namespace: Namespace, key: bytes, _digest: Digest) -> None:
         keys = self._keys.setdefault(namespace, set())
         self._places += key not in keys
         keys.add(key)

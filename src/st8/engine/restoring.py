@@ -54,6 +54,7 @@ from st8.core.revisions import (
 from st8.engine import unfinished
 from st8.engine.frames import unpacked
 from st8.engine.intake import Intake
+from st8.engine.redact import Places
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from st8.core.redactions import Redaction
     from st8.core.revisions import Link
     from st8.engine.commit import Committer
+    from st8.engine.objects import Objects
     from st8.engine.refs import Refs
 
     Read = Callable[[], bytes]
@@ -114,7 +116,13 @@ class Restored(NamedTuple):
 
 
 def restore_backup(
-    store: Store, refs: Refs, committer: Committer, read: Read, may: May
+    store: Store,
+    refs: Refs,
+    objects: Objects,
+    committer: Committer,
+    read: Read,
+    *,
+    may: May,
 ) -> Restored:
     """Put back a backup, or a backup and those that stand on it, one after the other.
 
@@ -123,6 +131,7 @@ def restore_backup(
     Args:
         store: Where it is put.
         refs: What is remembered of that store.
+        objects: Its objects.
         committer: Whoever else writes to it here.
         read: Returns the next bytes of the stream, none at its end.
         may: Is told each namespace; raises if it may not be restored.
@@ -134,7 +143,7 @@ def restore_backup(
         OutcomeUnknown: It was all written, and may or may not be seen.
         St8Error: The store failed.
     """
-    run = _Restore(store, refs, committer, may)
+    run = _Restore(store, refs, objects, committer, may)
     try:
         run.take(read)
         return run.finish()
@@ -188,15 +197,22 @@ class _Restore:
     """One restore; one thread."""
 
     def __init__(
-        self, store: Store, refs: Refs, committer: Committer, may: May
+        self,
+        store: Store,
+        refs: Refs,
+        objects: Objects,
+        committer: Committer,
+        may: May,
     ) -> None:
         self._store = store
         self._refs = refs
+        self._there = objects
         self._committer = committer
         self._may = may
         self._intake = Intake(store, self._write_if_full)
         self._redactions: dict[tuple[Digest, Namespace, Key], Redaction] = {}
         self._redacted_here: set[Digest] = set()
+        self._to_be_redacted: set[Digest] = set()
         self._raise_epoch = unfinished.epoch_raiser(store, refs, committer)
         self._epoch = 0
         self._hidden: set[Namespace] = set()
@@ -365,19 +381,27 @@ class _Restore:
         self._intake.redacted.add(redaction.digest)
 
     def _take_object(self, data: bytes) -> None:
-        """Take an object, unless it was redacted.
+        """Take an object, unless it was redacted."""
+        if self._redacted_here:
+            digest = digest_of(data)
+            if digest in self._redacted_here and digest not in self._intake.redacted:
+                self._to_be_redacted.add(digest)
+                self._intake.redacted.add(digest)
+        self._intake.add(data)
+
+    def _check_redacted(self) -> None:
+        """Return if what was left out, as it was redacted here, is redacted there too.
 
         Raises:
             ContentRedacted: Here, and not where the backup was made.
         """
-        if self._redacted_here:
-            digest = digest_of(data)
-            if digest in self._redacted_here and digest not in self._intake.redacted:
-                raise ContentRedacted(
-                    f"the backup has the content {digest.hex()}, which was redacted in "
-                    "this store and can't be stored again; restore it into another one"
-                )
-        self._intake.add(data)
+        for digest in self._to_be_redacted - {
+            digest for digest, _, _ in self._redactions
+        }:
+            raise ContentRedacted(
+                f"the backup has the content {digest.hex()}, which was redacted in "
+                "this store and can't be stored again; restore it into another one"
+            )
 
     # --- keeping the namespaces free -------------------------------------------------
 
@@ -571,6 +595,7 @@ class _Restore:
             Stale: The epoch is another one.
             OutcomeUnknown: It can't be told whether it was done.
         """
+        self._check_redacted()
         self._write()
         self._redact()
         file = self._done
@@ -602,16 +627,25 @@ class _Restore:
         if not self._redactions:
             return
 
+        def refuse(namespace: Namespace, key: bytes, digest: Digest) -> None:
+            if self._store.objects([digest]):
+                raise ContentInUse(
+                    f"the content {digest.hex()} was redacted where the backup was "
+                    f"made, and is that of key {key.decode()!r} of namespace "
+                    f"{namespace!r} here; redact it here first, or restore the backup "
+                    "into an empty store"
+                )
+
+        redacted = self._intake.redacted
+        places = Places(self._store, self._refs, self._there, redacted, refuse)
+
+        def look() -> None:
+            # What is stored may be of this backup, or needed by nobody.
+            if any(self._store.objects([digest]) for digest in redacted):
+                places.look()
+
         def choose() -> list[Redaction]:
-            # While nobody commits. Where nothing was before, all is of this backup.
-            if self._store.namespaces("", "", 1):
-                for digest in self._intake.redacted:
-                    if self._store.objects([digest]):
-                        raise ContentInUse(
-                            f"the content {digest.hex()} was redacted where the backup "
-                            "was made, and is stored here; redact it here first, or "
-                            "restore the backup into an empty store"
-                        )
+            look()  # while nobody commits
             return list(self._redactions.values())
 
         def work() -> None:
@@ -621,6 +655,7 @@ class _Restore:
                 raise Stale
             self._epoch = epoch
 
+        look()
         self._committer.between_batches(work).result()
 
 
