@@ -412,6 +412,104 @@ def test_branches_and_tags(st8ctl: St8ctl, repository: Path) -> None:
     )
 
 
+def _marks(st8ctl: St8ctl, *flags: str) -> dict[str, int]:
+    """Return what each checkpoint of a namespace names."""
+    out = st8ctl("checkpoint", "list", *flags, "-o", "json").out
+    return {
+        point["name"]: point["revision"] for point in json.loads(out)["checkpoints"]
+    }
+
+
+def _heads(st8ctl: St8ctl, *flags: str) -> dict[str, int]:
+    """Return the head of each branch of a namespace."""
+    out = st8ctl("branch", "list", *flags, "-o", "json").out
+    return {branch["name"]: branch["head"] for branch in json.loads(out)["branches"]}
+
+
+def test_commits_that_change_nothing(st8ctl: St8ctl) -> None:
+    """What names one names the state it has; where that is nothing, it is left out."""
+    made = st8ctl.folder / "src"
+    made.mkdir()
+    git(made, "init", "--quiet", "-b", "main")
+    _commit(made, "Initial commit")
+    git(made, "branch", "bare")
+    git(made, "tag", "v0")
+    nothing = st8ctl("import", "--git", "src", "--all")
+    _commit(made, "first", a="1")
+    _commit(made, "empty")
+    git(made, "branch", "release")
+    git(made, "tag", "v1")
+    _commit(made, "second", a="2")
+    first = st8ctl("import", "--git", "src", "--all")
+    git(made, "tag", "late", "v1")
+    again = st8ctl("import", "--git", "src", "--all")
+
+    assert 0 == nothing.code, nothing.err
+    assert "1 tag(s) of commits that were not imported" in first.err
+    assert (0, 0) == (first.code, again.code), first.err + again.err
+    assert {"main": 2, "release": 1} == _heads(st8ctl)
+    assert {"v1": 1, "late": 1} == _marks(st8ctl)
+    git(made, "switch", "--quiet", "bare")
+    _commit(made, "of its own", b="1")
+    grown = st8ctl("import", "--git", "src", "--all")
+
+    assert 0 == grown.code, grown.err
+    assert "1" == st8ctl("get", "b", "--branch", "bare").out
+    assert 3 == st8ctl("get", "a", "--branch", "bare").code
+
+
+def test_a_tag_that_was_moved(st8ctl: St8ctl, repository: Path) -> None:
+    """Its checkpoint stays, and that is said when all others are there."""
+    git(repository, "tag", "floating")
+    st8ctl("import", "--git", "src", "--all")
+    git(repository, "tag", "--force", "floating", "HEAD~1")
+    git(repository, "tag", "later")
+    ended = st8ctl("import", "--git", "src", "--all")
+    marks = _marks(st8ctl)
+
+    assert 4 == ended.code
+    assert "checkpoint 'floating' already exists" in ended.err
+    assert "its tag names another commit now" in ended.err
+    assert marks["floating"] == marks["later"]
+    st8ctl("checkpoint", "delete", "floating")
+    assert 0 == st8ctl("import", "--git", "src", "--all").code
+    assert _marks(st8ctl)["floating"] < marks["later"]
+
+
+def test_what_does_not_touch_the_path(st8ctl: St8ctl, repository: Path) -> None:
+    """A tag of a directory is what it had then; a branch without it is left out."""
+    git(repository, "tag", "docs", "HEAD~1")
+    git(repository, "switch", "--quiet", "--orphan", "pages")
+    _commit(repository, "elsewhere", html="<p>")
+    git(repository, "tag", "p1")
+    git(repository, "switch", "--quiet", "main")
+    ended = st8ctl("import", "--git", "src", "conf", "--all")
+
+    assert 0 == ended.code, ended.err
+    assert "1 tag(s) of commits that were not imported" in ended.err
+    assert ["main", "side"] == list(_heads(st8ctl))
+    assert "2" == st8ctl("get", "a", "--checkpoint", "docs").out
+    assert 3 == st8ctl("get", "c", "--checkpoint", "docs").code
+    none = st8ctl("import", "--git", "src", "nowhere", "--all", "--namespace", "x")
+    assert 7 == none.code
+
+
+def test_what_was_collected_is_not_taken_for_another(
+    st8ctl: St8ctl, repository: Path
+) -> None:
+    """A tag of a commit whose revision is gone is left out, and that is said."""
+    st8ctl("import", "--git", "src")
+    st8ctl("gc", "--keep", "1")
+    git(repository, "tag", "old", "HEAD~2")
+    git(repository, "branch", "--delete", "--force", "side")
+    git(repository, "tag", "--delete", "v1")
+    ended = st8ctl("import", "--git", "src", "--all")
+
+    assert 0 == ended.code, ended.err
+    assert "1 tag(s) of commits that were not imported" in ended.err
+    assert {} == _marks(st8ctl)
+
+
 def test_a_file_of_any_size_is_left_out(st8ctl: St8ctl, repository: Path) -> None:
     """What is too large is named with its size, and what comes after it is read."""
     (repository / "huge").write_bytes(bytes(9_000_001))

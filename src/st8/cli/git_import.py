@@ -16,7 +16,7 @@ from st8.cli import git
 from st8.cli.git_names import unescaped
 from st8.cli.progress import Progress
 from st8.core import limits
-from st8.core.errors import Conflict, InvalidInput, NotFound
+from st8.core.errors import CheckpointExists, Conflict, InvalidInput, NotFound
 from st8.core.ids import Key
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Imported(NamedTuple):
         branches: Branches that were written to.
         checkpoints: Checkpoints that were made.
         left_out: Files that can't be documents, counted at each change.
+        tags_left_out: Tags of commits that were not imported.
     """
 
     commits: int
@@ -56,6 +57,7 @@ class Imported(NamedTuple):
     branches: int
     checkpoints: int
     left_out: int
+    tags_left_out: int
 
 
 class _Commit(NamedTuple):
@@ -108,6 +110,7 @@ class Importer:
         names = git.run(self._directory, "config", "--default", "", "st8.names")
         escaped = names.strip() == b"escaped"
         self._name: Callable[[str], str] = unescaped if escaped else str
+        # Of commits branch and revision; revision 0 is nothing yet.
         self._known: dict[str, tuple[str, int]] = {}
         self._commits = self._revisions = self._left_out = 0
 
@@ -116,17 +119,31 @@ class Importer:
 
         Raises:
             InvalidInput: A file can't be a document, or there is nothing to import.
-            Conflict: A branch has revisions that are not of this history.
+            Conflict: A branch has revisions that are not of this history, or a tag was
+                moved since it was imported.
             St8Error: The daemon refuses something. What was imported stays.
         """
         branches = self._branches() if every else [(branch, self._tip("HEAD"))]
         tags = self._tags() if every else []
+        written = 0
+        found = False
         with git.Blobs(self._directory) as blobs:
             for name, tip in branches:
-                self._import_branch(name, tip, blobs)
-        made = sum(self._import_tag(tag) for tag in tags)
+                chain = self._chain(tip)
+                if chain:
+                    found = True
+                    written += bool(self._import_branch(name, chain, blobs))
+        if not found:
+            names = "any branch" if every else repr(branch)
+            raise InvalidInput(f"no commit of {names} has anything in {self._path!r}")
+        made = self._import_tags(tags)
         return Imported(
-            self._commits, self._revisions, len(branches), made, self._left_out
+            self._commits,
+            self._revisions,
+            written,
+            made,
+            self._left_out,
+            len(tags) - made,
         )
 
     # --- what there is ---------------------------------------------------------
@@ -186,19 +203,20 @@ class Importer:
 
     def _chain(self, tip: str) -> list[_Commit]:
         """Return the commits of a branch that change what is imported, oldest first."""
-        scope = ("--", f":(top,literal){self._path}") if self._path else ()
-        told = self._git("rev-list", "--first-parent", "--reverse", tip, *scope)
+        told = self._git("rev-list", "--first-parent", "--reverse", tip, *self._scope())
         names = told.split()
         # What a commit has there is compared with the one before it that is in the
         # list: to it alone nothing that is between them made a difference.
         return [*map(_Commit, names, [None, *names])]
 
+    def _scope(self) -> tuple[str, ...]:
+        """Return what tells git that only the path counts."""
+        return ("--", f":(top,literal){self._path}") if self._path else ()
+
     # --- branches --------------------------------------------------------------
 
-    def _import_branch(self, name: str, tip: str, blobs: git.Blobs) -> None:
-        chain = self._chain(tip)
-        if not chain:
-            raise InvalidInput(f"no commit of {name!r} has anything in {self._path!r}")
+    def _import_branch(self, name: str, chain: list[_Commit], blobs: git.Blobs) -> int:
+        """Import the commits of a branch; return its head, 0 if it has none."""
         there = self._client.scope(branch=name)
         head = self._find_done(there, chain)
         begin = 0
@@ -208,13 +226,15 @@ class Importer:
             head = 0
             if begin:
                 at, head = self._known[chain[begin - 1].name]
-                self._client.scope(branch=at).create_branch(name, revision=head)
+                if head:
+                    self._client.scope(branch=at).create_branch(name, revision=head)
         with Progress(f"importing {name}", len(chain), many=_MANY) as progress:
             for number, commit in enumerate(chain[begin:], begin):
                 progress.at(number)
                 head = self._import_commit(there, commit, head, blobs)
                 self._known[commit.name] = (name, head)
                 self._commits += 1
+        return head
 
     def _find_done(self, there: Client, chain: list[_Commit]) -> int | None:
         """Learn what a branch has of a history; return its head, None for no branch.
@@ -228,19 +248,28 @@ class Importer:
             return None
         if not entries:
             return None
-        wanted = {commit.name for commit in chain}
+        wanted = {commit.name: number for number, commit in enumerate(chain, 1)}
+        done = 0
+        revisions: dict[str, int] = {}
         for number, entry in enumerate(entries):
             said = _SAYS.search(entry.message)
             if said is not None and said[2] in wanted:
+                revisions.setdefault(said[2], entry.revision)
                 if said[1] == _COMMIT:
-                    at = (there.branch, entry.revision)
-                    self._known.setdefault(said[2], at)
+                    done = max(done, wanted[said[2]])
             elif not number:
                 raise Conflict(
                     f"revision {entry.revision} of branch {there.branch!r} is not of "
                     "the history that is to be imported; choose another branch with "
                     "--branch, or another namespace"
                 )
+        # A commit that changed nothing is at the revision before it. What that was is
+        # not known where it was collected.
+        at = None if entries[-1].parent else 0
+        for commit in chain[:done]:
+            at = revisions.get(commit.name, at)
+            if at is not None:
+                self._known.setdefault(commit.name, (there.branch, at))
         return entries[0].revision
 
     def _import_commit(
@@ -342,11 +371,32 @@ class Importer:
 
     # --- tags ------------------------------------------------------------------
 
+    def _import_tags(self, tags: list[_Tag]) -> int:
+        """Make checkpoints; return how many.
+
+        Raises:
+            Conflict: One is there at another revision; all others were made.
+        """
+        made = 0
+        moved: list[str] = []
+        for tag in tags:
+            try:
+                made += self._import_tag(tag)
+            except CheckpointExists:
+                moved.append(tag.name)
+        if moved:
+            raise Conflict(
+                f"checkpoint {moved[0]!r} already exists, and its tag names another "
+                "commit now; delete it (st8ctl checkpoint delete) and import again. "
+                "All else was imported"
+            )
+        return made
+
     def _import_tag(self, tag: _Tag) -> bool:
         """Make a checkpoint; return False for a tag of what was not imported."""
-        if tag.commit not in self._known:
+        branch, revision = self._known.get(tag.commit) or self._known_at(tag.commit)
+        if not revision:
             return False
-        branch, revision = self._known[tag.commit]
         self._client.scope(branch=branch).create_checkpoint(
             tag.name,
             revision=revision,
@@ -354,6 +404,17 @@ class Importer:
             author=_clean(tag.author),
         )
         return True
+
+    def _known_at(self, name: str) -> tuple[str, int]:
+        """Return where the newest commit is that a tag has of what is imported."""
+        try:
+            told = self._git(
+                *("rev-list", "--first-parent", "-1", f"{name}^{{commit}}"),
+                *self._scope(),
+            )
+        except InvalidInput:
+            told = ""  # it is of a tree, or of a file
+        return self._known.get(told.strip(), ("", 0))
 
     def _git(self, *arguments: str) -> str:
         return git.run(self._directory, *arguments).decode(errors="surrogateescape")

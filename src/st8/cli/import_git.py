@@ -55,6 +55,10 @@ def import_(
         done = importer.run(client.branch, every=every)
     if done.left_out:
         output.note(f"left out {done.left_out:,} file(s) that can't be documents")
+    if done.tags_left_out:
+        output.note(
+            f"left out {done.tags_left_out:,} tag(s) of commits that were not imported"
+        )
     record(
         flags,
         plain(done),
