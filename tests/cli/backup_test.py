@@ -113,6 +113,20 @@ def test_a_file_that_is_there(applied: St8ctl) -> None:
     assert 7 == applied("backup", "nowhere/b").code
 
 
+def test_no_increment_takes_the_place_of_its_base(applied: St8ctl) -> None:
+    """Without the base it could never be restored; a link to that is another name."""
+    applied("backup", "full")
+    whole = (applied.folder / "full").read_bytes()
+    (applied.folder / "latest").symlink_to("full")
+    for base in ("full", "./full", "latest"):
+        code, _, err = applied("backup", "--base", base, "--force", "full")
+        assert 7 == code
+        assert err.startswith("error: 'full' is the base, without which the increment")
+    assert whole == (applied.folder / "full").read_bytes()
+    assert 0 == applied("backup", "--base", "full", "--force", "latest").code
+    assert 0 == other(applied, "restore-backup", "full", "latest").code
+
+
 @pytest.mark.parametrize("force", [(), ("--force",)])
 def test_only_a_file_is_replaced(applied: St8ctl, force: tuple[str, ...]) -> None:
     """A pipe, as a device, stays what it is, also with --force, and is not waited for."""

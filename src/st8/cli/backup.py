@@ -26,13 +26,20 @@ def backup(flags: Flags, file: str, base: str | None, force: bool) -> None:
     has all contents in clear: only its owner may read the file. With --base it needs
     that backup, and those under it, to be restored. It takes as long as it takes.
     """
-    from st8.cli.backup_files import STDOUT, check_free, summary_of, write_whole
+    from st8.cli.backup_files import (
+        STDOUT,
+        check_free,
+        check_not_base,
+        summary_of,
+        write_whole,
+    )
     from st8.cli.connection import connect
     from st8.cli.progress import Flow
 
     check_free(file, force=force)
     under: Summary | None = None
     if base is not None:
+        check_not_base(file, base)
         with Flow("reading the base") as flow:
             under = summary_of(base, flow)
     with connect(flags.settings()) as client:

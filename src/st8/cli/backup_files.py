@@ -16,7 +16,15 @@ from st8.core.errors import BadBackup, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-__all__ = ["STDOUT", "check_free", "read_all", "sizes", "summary_of", "write_whole"]
+__all__ = [
+    "STDOUT",
+    "check_free",
+    "check_not_base",
+    "read_all",
+    "sizes",
+    "summary_of",
+    "write_whole",
+]
 
 STDOUT: Final = "-"
 _PIECE_BYTES: Final = 1024 * 1024
@@ -102,6 +110,21 @@ def check_free(path: str, *, force: bool) -> None:
         raise InvalidInput(
             f"{path!r} is there already; name a new file, or replace it with --force"
         )
+
+
+def check_not_base(path: str, base: str) -> None:
+    """Return if an increment at ``path`` would not replace its base.
+
+    Raises:
+        InvalidInput: It would, and could never be restored.
+    """
+    with suppress(OSError):
+        # A link to the base would be replaced, and the base stay.
+        if os.path.samestat(os.lstat(path), os.stat(base)):
+            raise InvalidInput(
+                f"{path!r} is the base, without which the increment can't be restored; "
+                "name a new file"
+            )
 
 
 def write_whole(pieces: Iterator[bytes], path: str, *, force: bool) -> Summary:
