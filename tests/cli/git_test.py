@@ -178,6 +178,29 @@ def test_what_was_collected_is_the_beginning(st8ctl: St8ctl) -> None:
     assert "" == git(repository, "fsck", "--strict")
 
 
+def test_a_checkpoint_of_a_branch_that_is_gone(st8ctl: St8ctl) -> None:
+    """What is left before it is written too, with all the files that it had."""
+    st8ctl("apply", "-v", "a=1", "-v", "kept=1")
+    st8ctl("branch", "create", "b")
+    st8ctl.clock.advance(10 * 86_400)
+    st8ctl("apply", "--branch", "b", "-v", "a=2", "-v", "new=1")
+    st8ctl.write("c", "3")
+    st8ctl("apply", "--branch", "b", "c", "-v", "a=3", "--delete", "new", "--yes")
+    st8ctl("checkpoint", "create", "good", "--branch", "b")
+    st8ctl("apply", "-v", "main=1")
+    st8ctl("branch", "delete", "b")
+    st8ctl("gc", "--keep", "1", "--younger-than", "5d")
+    ended = st8ctl("export", "--git", "repo")
+    assert 0 == ended.code, ended.err
+    repository = st8ctl.folder / "repo"
+    commits = commits_in(repository)
+
+    assert {2, 3, 4} == commits.keys()
+    assert {"a": "2", "kept": "1", "new": "1"} == tree_of(repository, commits[2])
+    assert {"a": "3", "kept": "1", "c": "3"} == tree_of(repository, "good")
+    assert commits[2] == git(repository, "rev-parse", "good~1").strip()
+
+
 def test_a_namespace_that_is_not_there(st8ctl: St8ctl) -> None:
     """Nothing is made of it."""
     ended = st8ctl("export", "--git", "repo", "--namespace", "nope")

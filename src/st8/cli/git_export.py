@@ -152,6 +152,7 @@ class _History:
         """Read back from a revision to one that is known, or to the end."""
         after: int | None = None
         last: LogEntry | None = None
+        undone: dict[str, str | None] = {}
         while True:
             page = client.log(
                 _AT_ONCE,
@@ -164,6 +165,8 @@ class _History:
                 if last is not None:
                     # The log leaves out what a token may not see.
                     self._keep(last, entry.revision, _contents(last.changes))
+                    if checkpoint is not None:
+                        undone.update((c.key, c.before) for c in last.changes)
                 last = entry
                 if entry.revision in self.parents:
                     return
@@ -176,10 +179,12 @@ class _History:
         # What was before the first is nothing, or was collected.
         files = _contents(last.changes)
         if last.parent:
-            named = (p.name for p in self.checkpoints if p.revision == last.revision)
-            name = next(named, None)
-            revision = last.revision if name is None else None
-            files.update(client.documents(revision=revision, checkpoint=name))
+            if checkpoint is None:
+                files.update(client.documents(revision=last.revision))
+            else:
+                # The branch that it was made on may be gone, and finds it no more.
+                files.update(client.documents(checkpoint=checkpoint))
+                files.update(undone)
         self._keep(last, None, files)
 
     def _keep(
