@@ -114,6 +114,32 @@ def test_interrupt() -> None:
     assert (130, b"", b"") == (process.returncode, out, err)
 
 
+@pytest.mark.parametrize("args", [["backup", "b"], ["export", "--git", "repo"]])
+def test_who_is_asked_to_end_leaves_nothing(args: list[str], tmp_path: Path) -> None:
+    """What was half written is taken away; the process ends by the signal that came."""
+    asked = threading.Event()
+
+    def wait(wire: Wire) -> None:
+        wire.request()
+        asked.set()
+        wire.wait_for_close()
+
+    with (
+        scripted(wait) as server,
+        subprocess.Popen(
+            [*PROGRAM, "--server", server.url, *args], cwd=tmp_path
+        ) as process,
+    ):
+        assert asked.wait(30)
+        begun = list(tmp_path.iterdir())
+        process.terminate()
+        code = process.wait(30)
+
+    assert 1 == len(begun)
+    assert -signal.SIGTERM == code
+    assert [] == list(tmp_path.iterdir())
+
+
 def on_terminal(*args: str) -> str:
     """Run st8ctl on a terminal of its own and return what that shows."""
     ours, theirs = pty.openpty()

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from st8.cli import output
+from st8.cli.ending import in_order
 from st8.cli.progress import Flow
 from st8.core.backup import Summary
 from st8.core.errors import BadBackup, InvalidInput
@@ -131,7 +132,7 @@ def write_whole(pieces: Iterator[bytes], path: str, *, force: bool) -> Summary:
     """Write a backup to a file and return what it has, when all of it is on disk.
 
     Until then there is nothing under its name; a backup of before stays. Only its owner
-    may read it.
+    may read it. However it ends, but by SIGKILL, no part is left.
 
     Args:
         pieces: The bytes of the backup.
@@ -154,14 +155,15 @@ def write_whole(pieces: Iterator[bytes], path: str, *, force: bool) -> Summary:
             output.flush()
             return summary
         temporary = f"{path}.{os.getpid()}.part"
-        try:
-            _write(pieces, temporary, summary, flow)
-            _put(temporary, path, force=force)
-        except OSError as error:
-            raise InvalidInput(f"can't write {path!r}: {error.strerror}") from None
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with in_order():
+            try:
+                _write(pieces, temporary, summary, flow)
+                _put(temporary, path, force=force)
+            except OSError as error:
+                raise InvalidInput(f"can't write {path!r}: {error.strerror}") from None
+            finally:
+                with suppress(OSError):
+                    os.unlink(temporary)
     return summary
 
 

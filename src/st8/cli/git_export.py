@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from st8.cli import git
+from st8.cli.ending import in_order
 from st8.cli.git_names import Names, path_of, ref_of
 from st8.cli.progress import Progress
 from st8.core.errors import InvalidInput
@@ -80,18 +81,9 @@ def export(client: Client, head: str, directory: str) -> Exported:
             f"{directory!r} is the current directory, which can't be replaced; name "
             "one in it"
         )
-    parent = os.path.dirname(target)
     try:
-        made = tempfile.mkdtemp(prefix=".st8-export.", dir=parent)
-        try:
-            with tempfile.TemporaryFile(dir=parent) as file:
-                history = _History(client, file)
-                history.read()
-                note = _Repository(made, history).write(head)
-            os.replace(made, target)
-        except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
-            raise
+        with in_order():
+            history, note = _write_whole(client, head, target)
     except OSError as error:
         raise InvalidInput(f"can't write {directory!r}: {error.strerror}") from None
     return Exported(
@@ -101,6 +93,25 @@ def export(client: Client, head: str, directory: str) -> Exported:
         directory,
         note,
     )
+
+
+def _write_whole(client: Client, head: str, target: str) -> tuple[_History, str]:
+    """Write the repository beside its place, and then put it there.
+
+    Returns what was read, and what could not be done beside.
+    """
+    parent = os.path.dirname(target)
+    made = tempfile.mkdtemp(prefix=".st8-export.", dir=parent)
+    try:
+        with tempfile.TemporaryFile(dir=parent) as file:
+            history = _History(client, file)
+            history.read()
+            note = _Repository(made, history).write(head)
+        os.replace(made, target)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return history, note
 
 
 class _History:
