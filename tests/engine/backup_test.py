@@ -19,6 +19,7 @@ from st8.core.errors import (
     ContentInUse,
     ContentRedacted,
     Corrupt,
+    Forbidden,
     InvalidValue,
     NamespaceExists,
     NamespaceNotFound,
@@ -800,8 +801,15 @@ def test_a_restore_redacts_nothing_of_others(
     applied(engine, "secret", "2")
     _redact(engine)
     apply(other, {"mine": "secret"}, at=scope("a"))
-    with pytest.raises(ContentInUse):
+    with pytest.raises(ContentInUse, match="key 'mine' of namespace 'a' here"):
         other.restore_backup(reader(backup(engine)))
+
+    def may(namespace: Namespace) -> None:
+        if namespace != SCOPE.namespace:
+            raise Forbidden(namespace)
+
+    with pytest.raises(ContentInUse, match="stands in a revision here;"):
+        other.restore_backup(reader(backup(engine)), may)
 
     assert ["a"] == leftovers(target, ["default"])
     assert {"mine": "secret"} == contents(other, scope("a"))

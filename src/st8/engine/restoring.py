@@ -15,6 +15,7 @@ Memory holds what is pointed at, and a bounded rest.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from st8.core import backup as form
@@ -622,19 +623,23 @@ class _Restore:
         """Redact here what was redacted where the backup was made.
 
         Raises:
-            ContentInUse: It is stored here, and others may need it.
+            ContentInUse: It stands in what is here.
         """
         if not self._redactions:
             return
 
         def refuse(namespace: Namespace, key: bytes, digest: Digest) -> None:
-            if self._store.objects([digest]):
-                raise ContentInUse(
-                    f"the content {digest.hex()} was redacted where the backup was "
-                    f"made, and is that of key {key.decode()!r} of namespace "
-                    f"{namespace!r} here; redact it here first, or restore the backup "
-                    "into an empty store"
-                )
+            if not self._store.objects([digest]):
+                return
+            place = "in a revision here"
+            with suppress(St8Error):  # whoever may not touch it hears no more of it
+                self._may(namespace)
+                place = f"under key {key.decode()!r} of namespace {namespace!r} here"
+            raise ContentInUse(
+                f"the content {digest.hex()} was redacted where the backup was made, "
+                f"and stands {place}; redact it here first, or restore the backup into "
+                "an empty store"
+            )
 
         redacted = self._intake.redacted
         places = Places(self._store, self._refs, self._there, redacted, refuse)
