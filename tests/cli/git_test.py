@@ -517,6 +517,16 @@ def test_what_does_not_touch_the_path(st8ctl: St8ctl, repository: Path) -> None:
     assert 7 == none.code
 
 
+def test_a_path_that_is_a_file(st8ctl: St8ctl, repository: Path) -> None:
+    """It is refused, where nothing of it would be imported and that look like success."""
+    del repository
+    ended = st8ctl("import", "--git", "src", "conf/a")
+
+    assert (7, "", "error: 'conf/a' is a file; name the directory that it is in\n") == (
+        ended
+    )
+
+
 def test_what_was_collected_is_not_taken_for_another(
     st8ctl: St8ctl, repository: Path
 ) -> None:

@@ -202,12 +202,24 @@ class Importer:
             ) from None
 
     def _chain(self, tip: str) -> list[_Commit]:
-        """Return the commits of a branch that change what is imported, oldest first."""
+        """Return the commits of a branch that change what is imported, oldest first.
+
+        Raises:
+            InvalidInput: What is imported is no directory there.
+        """
+        if self._path and self._is_file(tip):
+            raise InvalidInput(
+                f"{self._path!r} is a file; name the directory that it is in"
+            )
         told = self._git("rev-list", "--first-parent", "--reverse", tip, *self._scope())
         names = told.split()
         # What a commit has there is compared with the one before it that is in the
         # list: to it alone nothing that is between them made a difference.
         return [*map(_Commit, names, [None, *names])]
+
+    def _is_file(self, tip: str) -> bool:
+        told = self._git("ls-tree", tip, "--", f":(top,literal){self._path}")
+        return " blob " in told.partition("\t")[0]
 
     def _scope(self) -> tuple[str, ...]:
         """Return what tells git that only the path counts."""
