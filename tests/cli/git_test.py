@@ -614,6 +614,31 @@ def test_a_commit_of_nobody(st8ctl: St8ctl, repository: Path, field: str) -> Non
     assert [1] == [number for number, _, _ in _log(st8ctl)]
 
 
+def test_nothing_that_a_repository_names_is_run(
+    st8ctl: St8ctl, repository: Path
+) -> None:
+    """What a partial clone lacks is not fetched, as its settings say by what."""
+    ran = st8ctl.folder / "ran"
+    name = git(repository, "rev-parse", "HEAD:readme").strip()
+    (repository / ".git" / "objects" / name[:2] / name[2:]).unlink()
+    for setting, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", str(repository)),
+        ("remote.origin.uploadpack", f"touch {ran}; git-upload-pack"),
+        ("protocol.allow", "always"),
+        ("protocol.file.allow", "always"),
+    ):
+        git(repository, "config", setting, value)
+    ended = st8ctl("import", "--git", "src")
+
+    assert not ran.exists()
+    assert 7 == ended.code
+    assert f"object {name} is missing" in ended.err
+    assert "clone it without --filter" in ended.err
+
+
 def test_what_can_not_be_a_document_is_named(st8ctl: St8ctl, repository: Path) -> None:
     """It stops with the file and commit; --skip-unfit goes on, and counts them."""
     _commit(repository, "fine", conf__x="1")

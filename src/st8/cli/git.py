@@ -21,6 +21,14 @@ _SETTINGS: Final = (
     *("-c", "core.autocrlf=false"),
 )
 
+# Nor is anything fetched, which a partial clone would be of itself, by a program that
+# its settings name; a git that does not know the first variable heeds the second.
+_ENVIRONMENT: Final = {
+    "LC_ALL": "C",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+}
+
 _SKIP_BYTES: Final = 1024 * 1024
 
 
@@ -51,7 +59,7 @@ def start(directory: str, *arguments: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment | {"LC_ALL": "C"},
+            env=environment | _ENVIRONMENT,
         )
     except FileNotFoundError:
         raise InvalidInput(
@@ -101,7 +109,10 @@ class Blobs:
         to.flush()
         head = back.readline().split()
         if len(head) != 3:  # noqa: PLR2004 - name, kind and size
-            raise InvalidInput(f"object {name} is missing in {self._directory!r}")
+            raise InvalidInput(
+                f"object {name} is missing in {self._directory!r}; if that is a partial "
+                "clone, clone it without --filter"
+            )
         size = rest = int(head[2])
         if size_max is None or size <= size_max:
             data = back.read(size)
