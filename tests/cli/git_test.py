@@ -274,6 +274,19 @@ def test_odd_names_and_contents_are_fit_for_git(st8ctl: St8ctl) -> None:
         assert shop.state().root == shop.scope("copy").state().root
 
 
+def test_what_somebody_set_for_all_repositories_changes_no_file(
+    st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attributes of the user turn no line end, and hide no difference."""
+    st8ctl.write("settings/git/attributes", "* text eol=crlf ident\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(st8ctl.folder / "settings"))
+    st8ctl("apply", "-v", "a=1\n$Id$\n")
+    ended = st8ctl("export", "--git", "repo")
+
+    assert (0, "") == (ended.code, ended.err)
+    assert b"1\n$Id$\n" == (st8ctl.folder / "repo" / "a").read_bytes()
+
+
 def test_without_git_it_says_how_to_get_it(
     st8ctl: St8ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,12 +19,14 @@ _SETTINGS: Final = (
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.hooksPath=/dev/null"),
     *("-c", "core.autocrlf=false"),
+    *("-c", "core.attributesFile=/dev/null"),
 )
 
 # Nor is anything fetched, which a partial clone would be of itself, by a program that
 # its settings name; a git that does not know the first variable heeds the second.
 _ENVIRONMENT: Final = {
     "LC_ALL": "C",
+    "GIT_ATTR_NOSYSTEM": "1",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_ALLOW_PROTOCOL": "none",
 }
