@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from st8.client import Client
 from tests.client.scripted import scripted
 
 if TYPE_CHECKING:
@@ -138,6 +139,32 @@ def test_who_is_asked_to_end_leaves_nothing(args: list[str], tmp_path: Path) -> 
     assert 1 == len(begun)
     assert -signal.SIGTERM == code
     assert [] == list(tmp_path.iterdir())
+
+
+def test_git_has_utf8_whatever_the_locale(st8ctl: St8ctl) -> None:
+    """Names of files, branches and tags go there and back where all else is ASCII."""
+    with Client(st8ctl.url, namespace="shop") as client:
+        client.apply({"é": "1"}, message="ü")
+        client.create_branch("ö/b")
+        client.create_checkpoint("ß", description="ø")
+    other = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for args in (
+        ["export", "--git", "repo", "--namespace", "shop"],
+        ["import", "--git", "repo", "--namespace", "copy", "--all"],
+    ):
+        done = subprocess.run(
+            [*PROGRAM, "--server", st8ctl.url, *args],
+            capture_output=True,
+            check=False,
+            cwd=st8ctl.folder,
+            env=os.environ | other,
+            timeout=60,
+        )
+        assert (0, b"") == (done.returncode, done.stderr)
+
+    with Client(st8ctl.url, namespace="copy") as copy:
+        assert {"é": "1"} == dict(copy.scope(branch="ö/b").documents())
+        assert ["ß"] == [point.name for point in copy.checkpoints()]
 
 
 def on_terminal(*args: str) -> str:

@@ -57,7 +57,14 @@ def start(directory: str, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:
         return subprocess.Popen(  # noqa: S603 - no shell; what is run is git
-            ["git", *_SETTINGS, "-C", directory, *arguments],  # noqa: S607 - the user's
+            [  # noqa: S607 - the user's
+                "git",
+                *_SETTINGS,
+                "-C",
+                directory,
+                # Git has UTF-8 whatever the locale says.
+                *(one.encode(errors="surrogateescape") for one in arguments),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -192,7 +192,7 @@ class Importer:
         Raises:
             InvalidInput: It is not UTF-8.
         """
-        data = os.fsencode(name)
+        data = name.encode(errors="surrogateescape")
         try:
             return self._name(data.decode())
         except UnicodeDecodeError:
@@ -350,7 +350,8 @@ class Importer:
         for meta, path in zip(fields, fields, strict=False):
             _, mode, _, name, status = meta.decode().split(" ")
             deleted = status == "D"
-            yield _Change(os.fsdecode(path), mode, None if deleted else name)
+            key = path.decode(errors="surrogateescape")
+            yield _Change(key, mode, None if deleted else name)
 
     def _document(
         self, commit: _Commit, change: _Change, blobs: git.Blobs
@@ -372,7 +373,8 @@ class Importer:
         if not problem:
             content, problem = _content(change, blobs)
         if problem and not self._leave_out:
-            shown = os.fsencode(change.path).decode(errors="replace")
+            data = change.path.encode(errors="surrogateescape")
+            shown = data.decode(errors="replace")
             raise InvalidInput(
                 f"{shown!r} of commit {commit.name[:12]} can't be a document: "
                 f"{problem}; --skip-unfit leaves such files out. What was imported "
