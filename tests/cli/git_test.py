@@ -512,6 +512,30 @@ def test_a_tag_that_was_moved(st8ctl: St8ctl, repository: Path) -> None:
     assert _marks(st8ctl)["floating"] < marks["later"]
 
 
+@pytest.mark.parametrize("within", ["home", "elsewhere"])
+def test_a_work_tree_somewhere_else(
+    st8ctl: St8ctl, repository: Path, within: str
+) -> None:
+    """What is named is imported, not the repository that the work tree is in."""
+    home = st8ctl.folder / "home"
+    home.mkdir()
+    git(home, "clone", "--quiet", "--bare", str(repository), f"../{within}/dots")
+    git(home, "init", "--quiet", "-b", "main")
+    _commit(home, "of another", other="1")
+    dots = f"{within}/dots"
+    git(st8ctl.folder / dots, "config", "core.bare", "false")
+    git(st8ctl.folder / dots, "config", "core.worktree", str(home))
+    ended = st8ctl("import", "--git", dots)
+    of_path = st8ctl("import", "--git", dots, "conf", "--namespace", "conf")
+
+    assert (0, 0) == (ended.code, of_path.code), ended.err + of_path.err
+    assert ["merged", "docs", "second\n\nwith a body", "first"] == [
+        message for _, message, _ in _log(st8ctl)
+    ]
+    assert "3" == st8ctl("get", "c", "--namespace", "conf").out
+    assert 7 == st8ctl("import", "--git", dots, "conf/a", "--namespace", "no").code
+
+
 def test_what_does_not_touch_the_path(st8ctl: St8ctl, repository: Path) -> None:
     """A tag of a directory is what it had then; a branch without it is left out."""
     git(repository, "tag", "docs", "HEAD~1")

@@ -103,8 +103,7 @@ class Importer:
         self._leave_out = leave_out
         self._directory = directory
         if git.run(directory, "rev-parse", "--is-bare-repository") == b"false\n":
-            root = git.run(directory, "rev-parse", "--show-toplevel")
-            self._directory = os.fsdecode(root).rstrip("\n")
+            self._directory = _root_of(directory)
         within = posixpath.normpath(path.strip("/"))
         self._path = "" if within == "." else within
         names = git.run(self._directory, "config", "--default", "", "st8.names")
@@ -432,6 +431,24 @@ class Importer:
 
     def _git(self, *arguments: str) -> str:
         return git.run(self._directory, *arguments).decode(errors="surrogateescape")
+
+
+def _root_of(directory: str) -> str:
+    """Return where paths are those of the repository that a directory is of.
+
+    That is the top of its work tree, unless this is in another repository, or in none,
+    as of one that keeps files of the home directory.
+    """
+    root = _told(directory, "--show-toplevel")
+    own = _told(directory, "--absolute-git-dir")
+    try:
+        return root if _told(root, "--absolute-git-dir") == own else own
+    except InvalidInput:
+        return own
+
+
+def _told(directory: str, what: str) -> str:
+    return os.fsdecode(git.run(directory, "rev-parse", what)).removesuffix("\n")
 
 
 def _content(change: _Change, blobs: git.Blobs) -> tuple[str | None, str]:
