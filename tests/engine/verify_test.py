@@ -722,6 +722,40 @@ def test_damage_is_named_beside_a_collection(whole: MemoryStore) -> None:
         assert ["object_missing"] == codes(faulty)
 
 
+@pytest.mark.parametrize("method", ["held_objects", "revisions"])
+@pytest.mark.parametrize("needed", [False, True])
+def test_a_damaged_content_is_named_beside_a_collection(
+    method: str, *, needed: bool
+) -> None:
+    """Who needs it may be collected while it is told: by then another one does, or none."""
+    keys: set[str | None] = set()
+    for call in range(1, 12):
+        store = MemoryStore()
+        engine = Engine(store, FakeClock(tick_ns=SECOND_NS))
+        apply(engine, {"old": "content", "k": "0"})
+        applied(engine, "1", "2")
+        if not needed:
+            apply(engine, {}, ["old"])
+        applied(engine, "3", "4")
+        engine._committer.close()
+        store._objects[digest_of(b"content")] = (1, b"damaged")
+        faulty = FaultyStore(store)
+
+        def overtake(store: MemoryStore = store) -> None:
+            gone = [N(1), N(2), N(3), N(4)]
+            store.raise_epoch({NAMESPACE: gone}, store._epoch)
+
+        faulty.before(method, *[lambda: None] * (call - 1), overtake)
+        (found,) = findings(faulty, full=True)
+
+        assert ("object_damaged", digest_of(b"content").hex()) == (
+            found.code,
+            found.object,
+        )
+        keys.add(found.key)
+    assert ({"old"} if needed else {"old", None}) == keys
+
+
 # --- expected heads -----------------------------------------------------------------
 
 

@@ -487,14 +487,14 @@ class _Verification:
                     yield Progress("who needs what is damaged", len(search.found))
         for digest, (revision, key) in search.found.items():
             rows = [row for row in self._bad_rows if row.is_of(digest)]
-            for row in rows:
-                self._bad_rows.remove(row)
-                self._report_row(row, (digest, revision, key))
-            if not rows:
-                try:
+            try:
+                for row in rows:
+                    self._report_row(row, (digest, revision, key))
+                    self._bad_rows.remove(row)
+                if not rows:
                     self._checked.look(digest, revision, key)
-                except RevisionCollected:
-                    self._left.add(digest[:PREFIX_BYTES])
+            except RevisionCollected:
+                self._left.add(digest[:PREFIX_BYTES])
 
     def _report_row(
         self, row: _BadRow, needed: tuple[Digest, Revision, bytes] | None
