@@ -252,7 +252,7 @@ class CheckedStore:
                     continue
                 names = error.names if isinstance(error, DamagedRow) else ()
                 self._bad_row(_of_row(damage, field, names, error.detail))
-                passed: Any = names if isinstance(after, tuple) else "".join(names[:1])
+                passed: Any = names[0] if len(names) == 1 else names
                 if not passed or passed <= after:
                     return
                 if instead is not None:

@@ -135,7 +135,6 @@ class Engine:
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects, threads)
-        self._clock = clock
         self._collecting = threading.Lock()
         self._restoring = threading.Lock()
         self._forgetters: list[Callable[[], None]] = []

@@ -408,7 +408,7 @@ def _inherited(
         RevisionCollected: It can't be told, since the way from the base is broken.
     """
     base = refs.revision(scope.namespace, branch.base)
-    if base is None or number > branch.base:
+    if base is None:
         return None
     try:
         return walk_to_number(refs, base, number)

@@ -191,8 +191,6 @@ class Intake:
         """
         found = {d: self.pending[d] for d in digests if d in self.pending}
         wanted = [digest for digest in digests if digest not in found]
-        if not wanted:
-            return found
         stored = self._store.objects(wanted, size_max)
         for digest in wanted:
             data = stored.get(digest)

@@ -131,9 +131,7 @@ class Refs:
         """See :class:`RefSource`."""
         return self.namespace(namespace).last_revision
 
-    def peek_branch(
-        self, at: _At, max_age_s: float = 0.0
-    ) -> tuple[bool, Branch | None]:
+    def peek_branch(self, at: _At, max_age_s: float) -> tuple[bool, Branch | None]:
         """Return whether a branch is remembered, and what it is; never waits.
 
         With ``max_age_s`` it may be what it was at most so long ago.
