@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import pytest
@@ -15,11 +16,13 @@ from st8.core.ids import (
     Digest,
     Namespace,
     RevisionNumber,
+    Scope,
     digest_of,
 )
 from st8.core.node import Node
-from st8.core.ports import DamagedRow
+from st8.core.ports import DamagedRow, SelfCheck
 from st8.engine import claim
+from st8.engine.checked import CheckedStore
 from st8.engine.engine import Engine
 from st8.engine.verify import verify
 from st8.store.memory import MemoryStore
@@ -128,9 +131,14 @@ def test_a_whole_store_has_no_findings(
         (NAMESPACE, "main", 15),
         (SHOP.namespace, "main", 7),
     ] == [head[:3] for head in only(events, Head)][:4]
-    assert {"revisions", "answers", "objects"} <= {
-        event.doing for event in only(events, Progress)
-    }
+    progress = only(events, Progress)
+    itself = {"the store itself"} if full else set()
+    # Where nothing is missing nobody looks for who needs it.
+    assert {"revisions", "answers", "objects", *itself} == {p.doing for p in progress}
+    for doing, count in (("revisions", 14), ("objects", 89)):
+        told = [p for p in progress if p.doing == doing]
+        assert (doing, count, count) == told[-1]
+        assert {count} == {p.total for p in told}
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -142,6 +150,18 @@ def test_an_empty_store_has_no_findings(any_store: Store, *, full: bool) -> None
 
     assert isinstance(done, Verified)
     assert Verified() == done._replace(skipped="")
+
+
+def test_a_branch_that_was_just_made_has_no_findings() -> None:
+    """Whether it begins at the newest revision of its namespace, or at another one."""
+    store = MemoryStore()
+    engine = Engine(store, FakeClock(tick_ns=SECOND_NS))
+    applied(engine, "1", "2")
+    branch(engine, "dev")
+    branch(engine, "old", selector(1))
+    engine._committer.close()
+
+    assert [] == findings(store)
 
 
 def test_what_nothing_needs_is_counted(store: MemoryStore) -> None:
@@ -328,7 +348,7 @@ DAMAGES: dict[str, Damage] = {
         "object_damaged",
         namespace=None,
         full_only=True,
-        says="nothing needs",
+        says=f"nothing needs, found by {digest_of(b'waste').hex()}",
     ),
     "a root is missing": Damage(lose_root, "object_missing", revision=15),
     "a root is changed": Damage(change_root, "object_damaged", revision=15),
@@ -361,6 +381,20 @@ DAMAGES: dict[str, Damage] = {
         "chain_broken",
         revision=15,
         says="does not come from",
+    ),
+    "a parent is not older": Damage(
+        lambda s: forge_head(
+            s, parents=(record_at(s, 15).parents[0]._replace(number=N(15)),)
+        ),
+        "chain_broken",
+        revision=15,
+        says="which is not older",
+    ),
+    "the first of a history is not the first": Damage(
+        lambda s: forge_head(s, parents=(), skip=None),
+        "chain_broken",
+        revision=15,
+        says="it follows nothing, and its depth is",
     ),
     "a head is missing": Damage(
         lose_head, "revision_missing", revision=15, branch="main"
@@ -425,7 +459,10 @@ def test_damage_is_named(store: MemoryStore, name: str, *, full: bool) -> None:
     ) == (first.code, *first[2:])
     for part in (damage.says, damage.namespace, damage.branch, damage.checkpoint):
         assert str(part or "") in first.detail
+    assert (damage.key is None) == (", key " not in first.detail)
     assert 1 == len({finding.detail for finding in found if finding == first})
+    needless = ["nothing needs" in finding.detail for finding in found]
+    assert ("nothing needs" in damage.says) == any(needless)
     assert len(found) == len(set(found))
 
 
@@ -446,6 +483,44 @@ def test_everything_that_is_damaged_is_named(store: MemoryStore) -> None:
             "last_revision_behind",
         ]
     ) == sorted(codes(store, full=True))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_content_in_the_wrong_place_is_named(
+    store: MemoryStore, *, full: bool
+) -> None:
+    """A content whose row is found by what nothing needs is told by who needs it."""
+    digest = content_at(store, 3, "svc/020")
+    store._objects[digest_of(b"waste")] = store._objects.pop(digest)
+    (found,) = findings(store, full=full)
+
+    assert (3, "svc/020", digest.hex()) == (found.revision, found.key, found.object)
+    assert ("object_damaged" if full else "object_missing") == found.code
+
+
+def test_it_is_told_how_far_it_is_between_findings(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found is told when it is, and after each piece how far that is."""
+    for name in ("_REVISIONS", "_REFS"):
+        monkeypatch.setattr(f"st8.engine.verify.{name}", 1)
+    for number in (10, 11):
+        data = store._revisions[NAMESPACE][N(number)]
+        store._revisions[NAMESPACE][N(number)] = data[:-1]
+    for name in ("a/b", "dev"):
+        set_branch(store, name, head_digest=digest_of(b""))
+    for at, named in list(store._checkpoints.items()):
+        if at[0] == NAMESPACE:
+            store._checkpoints[at] = named._replace(digest=digest_of(b""))
+    events = all_events(store)
+    found = [event for event in events if isinstance(event, Finding)]
+
+    assert {"record_damaged", "ref_wrong"} == {finding.code for finding in found}
+    assert 6 == len(found)
+    assert not any(
+        isinstance(one, Finding) and isinstance(following, Finding)
+        for one, following in pairwise(events)
+    )
 
 
 def test_every_missing_content_is_named_with_its_key(store: MemoryStore) -> None:
@@ -506,6 +581,9 @@ def _above(store: MemoryStore, *nodes: Node, **fields: Any) -> Node:
     )
 
 
+PLAIN = [k for n in range(3_000) if not node.level_of((k := f"k{n:04d}").encode())]
+"""Keys that begin no node."""
+
 # Levels of keys: app/2.json 0, app/3.json 1, app/19.json 2; see docs/format.md.
 SHAPES: dict[str, tuple[Callable[[MemoryStore], Node], str]] = {
     "right": (lambda s: _above(s, _leaf("app/2.json"), _leaf("app/3.json")), ""),
@@ -542,6 +620,8 @@ SHAPES: dict[str, tuple[Callable[[MemoryStore], Node], str]] = {
         "the node behind",
     ),
     "no text": (lambda _: Node(0, [b"\xc3"], digest_of(b""), None), "not UTF-8"),
+    "too many": (lambda _: _leaf(*PLAIN[:1_025]), "has 1025 entries"),
+    "as many as may be": (lambda _: _leaf(*PLAIN[:1_024]), ""),
     "empty": (lambda _: _leaf(), "0 entries"),
 }
 
@@ -680,6 +760,214 @@ def test_a_damaged_row_hides_none_behind_it(
     assert 2 - (len(twice) if kind == "checkpoint" else 0) == done.checkpoints
 
 
+class _Bad:
+    """A store with methods that a test has put others in the place of."""
+
+    def __init__(self, store: Store, **methods: Callable[..., Any]) -> None:
+        self._store = store
+        self.__dict__.update(methods)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not changed here."""
+        return getattr(self._store, name)
+
+
+def changed(store: Store, **methods: Callable[..., Any]) -> Store:
+    """Return a store with other methods."""
+    return cast("Store", _Bad(store, **methods))
+
+
+def test_a_damaged_answer_hides_none_behind_it(store: MemoryStore) -> None:
+    """Answers that do not match their seals are named, and the others are counted."""
+    bad = {(NAMESPACE, "k4"), (NAMESPACE, "k5"), ("not/yet", "noop")}
+
+    def answers(after: tuple[str, str], limit: int) -> Any:
+        found = store.answers(after, limit)
+        for at, _ in found:
+            if at in bad:
+                raise DamagedRow(at[0], at)
+        return found
+
+    events = all_events(changed(store, answers=answers))
+    done = events[-1]
+
+    assert [
+        ("row_damaged", NAMESPACE, "k4"),
+        ("row_damaged", NAMESPACE, "k5"),
+        ("row_damaged", "not/yet", "noop"),
+    ] == [
+        (found.code, found.namespace, str(at))
+        for found in only(events, Finding)
+        for _, at in sorted(bad)
+        if f", {at!r}: " in found.detail
+    ]
+    assert isinstance(done, Verified)
+    assert 12 - 3 == done.answers
+
+
+LISTS = ("namespaces", "numbers", "branches", "checkpoints", "answers", "redactions")
+
+
+@pytest.mark.parametrize("method", LISTS)
+def test_a_list_that_can_not_be_read_is_named(store: MemoryStore, method: str) -> None:
+    """Where not even a name can be told, that is said once, and the list ends there."""
+    calls = 0
+
+    def read(*_: object) -> Any:
+        nonlocal calls
+        calls += 1
+        raise DamagedRow("nobody", ())
+
+    found = findings(changed(store, **{method: read}))
+
+    rows = [finding for finding in found if finding.code == "row_damaged"]
+    owners = {"numbers", "branches", "checkpoints"}
+    assert (3 if method in owners else 1) == len(rows)
+    assert all("does not match its seal" in finding.detail for finding in rows)
+    assert calls < 20
+
+
+@pytest.mark.parametrize("method", ["namespaces", "branches", "checkpoints", "answers"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_list_that_stands_still_comes_to_an_end(
+    store: MemoryStore, method: str, *, named: bool
+) -> None:
+    """A list that leads back to where it was is named, and not read for ever."""
+    first = {"namespaces": ("", "", 1), "answers": (("", ""), 1)}.get(
+        method, (NAMESPACE, "", "", 1)
+    )
+    page = getattr(store, method)(*first)
+    names = page[0][0] if method == "answers" else (page[0].name,)
+
+    def read(*_: object) -> Any:
+        if named:
+            raise DamagedRow("owner", names)
+        return page
+
+    found = findings(changed(store, **{method: read}))
+    rows = [finding for finding in found if finding.code == "row_damaged"]
+
+    assert rows
+    said = "does not match its seal" if named else "do not ascend"
+    assert all(said in finding.detail for finding in rows)
+
+
+def test_a_damaged_record_hides_none_beside_it(store: MemoryStore) -> None:
+    """Where records can't be read together, each that can be is looked at."""
+    bad = {N(11), N(13)}
+
+    def read(namespace: Namespace, numbers: Sequence[RevisionNumber]) -> Any:
+        if namespace == NAMESPACE and bad.intersection(numbers):
+            raise Corrupt("bad")
+        return store.revisions(namespace, numbers)
+
+    lose_content(store)
+    found = findings(changed(store, revisions=read))
+
+    assert [("record_damaged", 11), ("record_damaged", 13), ("object_missing", 3)] == [
+        (finding.code, finding.revision) for finding in found
+    ]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_an_unreadable_object_hides_none_beside_it(
+    store: MemoryStore, *, full: bool
+) -> None:
+    """Where objects can't be read together, each that can be is looked at."""
+    bad = {record_at(store, number).root for number in (3, 15)}
+
+    def objects(digests: Sequence[Digest], size_max: int | None = None) -> Any:
+        if bad.intersection(digests):
+            raise Corrupt("bad")
+        return store.objects(digests, size_max)
+
+    lost = lose_content(store)
+    found = findings(changed(store, objects=objects), full=full)
+    damaged = [one for one in found if one.code == "object_damaged"]
+    (missing,) = [one for one in found if one.code == "object_missing"]
+
+    assert {digest.hex() for digest in bad} == {one.object for one in damaged}
+    assert [3, 15] == [one.revision for one in damaged]
+    assert all("can't be read: bad" in one.detail for one in damaged)
+    assert (3, lost.hex(), "svc/020") == (len(found), missing.object, missing.key)
+
+
+def test_little_is_in_memory_where_objects_are_read_one_by_one(
+    store: MemoryStore,
+) -> None:
+    """Where objects can't be read together, pieces are as small as ever, and whole."""
+
+    def objects(digests: Sequence[Digest], size_max: int | None = None) -> Any:
+        if len(digests) > 1:
+            raise Corrupt("bad")
+        return store.objects(digests, size_max)
+
+    def read(of: Store, size: int) -> list[dict[Digest, bytes]]:
+        checked = CheckedStore(of, "HERE", "", bytes_at_once=size)
+        states = [record_at(store, number) for number in (14, 15)]
+        return list(checked.objects_of(states, set()))
+
+    pieces = read(changed(store, objects=objects), 100)
+
+    assert 40 < sum(map(len, pieces))
+    assert dict(item for piece in read(store, 1 << 20) for item in piece.items()) == (
+        dict(item for piece in pieces for item in piece.items())
+    )
+    assert all(sum(map(len, [*piece.values()][:-1])) <= 100 for piece in pieces)
+
+
+def test_a_namespace_that_can_not_be_found_is_named(store: MemoryStore) -> None:
+    """What the list of namespaces shows may be damaged where it is looked up."""
+    faulty = FaultyStore(store)
+    faulty.fail("namespace", Corrupt("bad"))
+    (found,) = findings(faulty)
+
+    assert ("row_damaged", "default") == (found.code, found.namespace)
+    assert "namespace 'default': bad" == found.detail
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_objects_that_can_not_be_listed_are_no_missing_ones(
+    store: MemoryStore, *, full: bool
+) -> None:
+    """A list of objects that is damaged is named, and objects behind it are found."""
+
+    def broken(after: int, limit: int, size_max: int) -> Any:
+        if after:
+            raise Corrupt("bad")
+        return store.held_objects(after, min(limit, 10), size_max)
+
+    def endless(after: int, limit: int, size_max: int) -> Any:
+        del after, limit
+        return store.held_objects(0, 10, size_max)
+
+    (found,) = findings(changed(store, held_objects=broken), full=full)
+    assert "store_damaged" == found.code
+    assert "the objects behind position 10 can't be listed: bad" == found.detail
+    (found,) = findings(changed(store, held_objects=endless), full=full)
+    assert "store_damaged" == found.code
+    assert "the list of objects goes back, from 10 to 10" == found.detail
+
+
+def test_what_the_store_finds_itself_is_named(store: MemoryStore) -> None:
+    """With ``full`` it is told what is wrong below, and what was not looked at."""
+
+    def check_itself() -> SelfCheck:
+        return SelfCheck(["page 7 is lost", "page 9 is lost"], "no tool")
+
+    bad = changed(store, check_itself=check_itself)
+    events = all_events(bad, full=True)
+    done = events[-1]
+
+    assert [
+        ("store_damaged", "page 7 is lost"),
+        ("store_damaged", "page 9 is lost"),
+    ] == [found[:2] for found in only(events, Finding)]
+    assert isinstance(done, Verified)
+    assert "no tool" == done.skipped
+    assert [] == findings(bad)
+
+
 # --- while others write -----------------------------------------------------------
 
 
@@ -722,6 +1010,31 @@ def test_damage_is_named_beside_a_collection(whole: MemoryStore) -> None:
         assert ["object_missing"] == codes(faulty)
 
 
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("call", range(1, 9))
+def test_damage_of_what_is_kept_is_named_beside_a_collection(
+    call: int, *, full: bool
+) -> None:
+    """Whoever needed it first may be collected meanwhile: another one needs it."""
+    store = MemoryStore()
+    engine = Engine(store, FakeClock(tick_ns=SECOND_NS))
+    apply(engine, {f"svc/{n:03d}": f"{n}" for n in range(40)})
+    applied(engine, *map(str, range(6)))
+    digest = digest_of(b"20")
+    del store._objects[digest]
+    faulty = FaultyStore(store)
+
+    def overtake() -> None:
+        engine.collect(keep=1)
+
+    faulty.before("objects", *[lambda: None] * (call - 1), overtake)
+
+    assert [("object_missing", "svc/020", digest.hex())] == [
+        (found.code, found.key, found.object) for found in findings(faulty, full=full)
+    ]
+    engine._committer.close()
+
+
 @pytest.mark.parametrize("method", ["held_objects", "revisions"])
 @pytest.mark.parametrize("needed", [False, True])
 def test_a_damaged_content_is_named_beside_a_collection(
@@ -754,6 +1067,42 @@ def test_a_damaged_content_is_named_beside_a_collection(
         )
         keys.add(found.key)
     assert ({"old"} if needed else {"old", None}) == keys
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_what_is_swept_meanwhile_is_not_named(
+    store: MemoryStore, *, last: bool
+) -> None:
+    """A damaged object that nothing needs, and that is gone by now, is no finding."""
+    digest = change_unneeded(store)
+    if not last:
+        store._objects[digest_of(b"more")] = (1, b"more")
+    faulty = FaultyStore(store)
+
+    def sweep() -> None:
+        del store._objects[digest]
+
+    faulty.after("held_objects", lambda: None, sweep)  # the second page is the last
+
+    assert [] == findings(faulty, full=True)
+
+
+def test_a_branch_that_moves_all_the_time_is_no_damage(store: MemoryStore) -> None:
+    """Where a branch is somewhere else on each look, what it named may be collected."""
+    looks = 0
+
+    def moving(namespace: Namespace, name: BranchName) -> Any:
+        nonlocal looks
+        looks += 1
+        found = store.branch(namespace, name)
+        assert found is not None
+        return found._replace(head=N(100 + looks))
+
+    del store._revisions[NAMESPACE][N(14)]
+
+    assert ["revision_missing"] == codes(store)
+    assert [] == codes(changed(store, branch=moving))
+    assert 5 < looks < 50
 
 
 # --- expected heads -----------------------------------------------------------------
@@ -836,6 +1185,17 @@ def test_a_collected_revision_may_be_expected_or_unproven(long: MemoryStore) -> 
     assert findings(long, expected=expected[:1])
 
 
+def test_a_branch_that_began_later_has_not_been_there(long: MemoryStore) -> None:
+    """Where a history begins behind what is expected of it, it is another one."""
+    engine = Engine(long, FakeClock(2 * 10**18, tick_ns=SECOND_NS))
+    applied(engine, "new", "newer", at=Scope(NAMESPACE, BranchName("later")))
+    engine._committer.close()
+    (found,) = findings(long, expected=[head(long, 40, "later")])
+
+    assert "head_unexpected" == found.code
+    assert "its history is another one" in found.detail
+
+
 def test_a_damaged_branch_proves_nothing(long: MemoryStore) -> None:
     """Where the branch can't be read it can't be told what it has."""
     expected = head(long, 30)
@@ -880,8 +1240,12 @@ def test_what_was_redacted_is_not_missed(
     applied(any_engine, "secret", "public")
     redact(any_engine, "k")
 
-    assert [] == findings(any_store, full=full)
+    events = all_events(any_store, full=full)
+    assert [] == only(events, Finding)
     assert {} == any_store.objects([digest_of(b"secret")])
+    # Nor does anybody look for who needs it.
+    doing = {event.doing for event in only(events, Progress)}
+    assert "who needs what is damaged" not in doing
 
 
 def test_what_was_redacted_and_is_there_is_named(store: MemoryStore) -> None:
@@ -900,6 +1264,25 @@ def test_what_was_redacted_and_is_there_is_named(store: MemoryStore) -> None:
             found.key,
             found.object,
         )
+
+
+def test_what_was_redacted_and_can_not_be_read_is_no_finding(
+    store: MemoryStore,
+) -> None:
+    """Whatever lies where a redacted content was: what nobody can read is gone."""
+    engine = Engine(store, FakeClock(2 * 10**18, tick_ns=SECOND_NS))
+    apply(engine, {"k": "secret"})
+    number = apply(engine, {"k": "public"}).number - 1
+    redact(engine, "k", revision=number)
+    engine._committer.close()
+    digest = digest_of(b"secret")
+
+    def objects(digests: Sequence[Digest], size_max: int | None = None) -> Any:
+        if digest in digests:
+            raise Corrupt("bad")
+        return store.objects(digests, size_max)
+
+    assert [] == findings(changed(store, objects=objects))
 
 
 def test_a_redaction_that_overtakes_it_is_no_damage(whole: MemoryStore) -> None:
