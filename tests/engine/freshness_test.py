@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from st8.core.ids import RevisionNumber
+    from st8.core.ports import Batch, CommitTimes, Store
 
 SCOPE = Scope(Namespace("shop"), BranchName("main"))
 LONG_AGO = Freshness(max_stale_s=3600)
@@ -90,6 +91,67 @@ def test_what_is_heard_is_not_stale(two: Two) -> None:
 
         assert number == two.number(LONG_AGO)
     assert [[SCOPE], None] == two.moved
+
+
+def test_what_is_heard_while_a_head_is_read_is_not_stale(two: Two) -> None:
+    """A head that was read before others told of it is not taken for the one after."""
+    assert two.store.heard is not None
+    two.store.heard(None)
+
+    def move() -> None:
+        apply(two.other, {"a": "2"}, at=SCOPE)
+        assert two.store.heard is not None
+        two.store.heard([SCOPE])
+
+    two.store.after("branch", move)
+
+    assert 1 == two.engine.state(SCOPE).number
+    assert 2 == two.number(LONG_AGO)
+
+
+class _Telling:
+    """A store that can tell, by a number, whether others have written to it."""
+
+    def __init__(self, store: FaultyStore) -> None:
+        self._store = store
+        self.number = 1
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not changed here."""
+        return getattr(self._store, name)
+
+    def moves(self) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        return self.number
+
+    def commit(self, batch: Batch) -> CommitTimes:
+        """See :class:`~st8.core.ports.Store`."""
+        return self._store.commit(batch)._replace(moves=self.number)
+
+
+def test_what_is_heard_late_is_known_already(two: Two) -> None:
+    """What was read after others moved it is not asked for anew once they tell of it.
+
+    Where the store can tell that it is so.
+    """
+    telling = _Telling(two.store)
+    engine = Engine(cast("Store", telling), FakeClock())
+    engine.on_move(lambda _: None)
+    hear = two.store.heard
+    assert hear is not None
+    apply(two.other, {"a": "2"}, at=SCOPE)
+    telling.number += 1
+    assert 2 == engine.state(SCOPE).number
+    asked = two.store.calls["branch"]
+    hear([SCOPE])
+
+    assert (2, asked) == (engine.state(SCOPE).number, two.store.calls["branch"])
+    apply(two.other, {"a": "3"}, at=SCOPE)
+    telling.number += 1
+    assert 2 == engine.state(SCOPE, HEAD, LONG_AGO).number
+    hear([SCOPE])
+    assert 3 == engine.state(SCOPE, HEAD, LONG_AGO).number
+    engine._committer.close()
 
 
 def test_other_branches_that_are_heard_of_do_not_matter(two: Two) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from st8.core.errors import RevisionNotFound
+import pytest
+
+from st8.core.errors import OutcomeUnknown, RevisionNotFound
+from st8.core.ids import RevisionNumber
+from st8.engine import refs
 from st8.engine.engine import Engine
 from st8.testing.clock import FakeClock
-from tests.engine.acts import SCOPE, applied, apply, contents, selector
+from tests.engine.acts import SCOPE, applied, apply, contents, scope, selector
 
 if TYPE_CHECKING:
     from st8.testing.faulty import FaultyStore
@@ -40,6 +44,27 @@ def test_a_head_read_before_a_commit_is_not_remembered_after_it(
     engine._committer.close()
 
 
+def test_a_head_read_before_a_commit_of_unknown_end_is_not_remembered(
+    store: FaultyStore,
+) -> None:
+    """A reader that such a commit has overtaken leaves no old head behind, either."""
+    maker = Engine(store, FakeClock())
+    applied(maker, "1")
+    maker._committer.close()
+    engine = Engine(store, FakeClock())
+
+    def write() -> None:
+        store.fail_late("commit", OutcomeUnknown("lost"))
+        with pytest.raises(OutcomeUnknown):
+            apply(engine, {"k": "2"})
+
+    store.after("branch", write)
+
+    assert 1 == engine.state(SCOPE).number
+    assert {"k": "2"} == contents(engine)
+    engine._committer.close()
+
+
 def test_a_head_that_was_asked_for_is_not_asked_for_again(
     store: FaultyStore, engine: Engine
 ) -> None:
@@ -65,6 +90,55 @@ def test_records_are_read_once(store: FaultyStore) -> None:
 
     assert 30 == store.calls["revisions"]
     engine._committer.close()
+
+
+def test_only_the_newest_are_remembered(
+    store: FaultyStore, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When there is no more room, what was read first is asked for anew."""
+    for name in ("NAMESPACES", "BRANCHES", "REVISIONS", "PROVEN"):
+        monkeypatch.setattr(refs, f"_{name}_KEPT", 2)
+    for name in "abc":
+        applied(engine, "1", at=scope(name))
+    known = refs.Refs(store)
+
+    def ask(name: str) -> list[int]:
+        store.calls.clear()
+        namespace, main = scope(name)
+        known.namespace(namespace)
+        known.branch(namespace, main)
+        revision = known.revision(namespace, RevisionNumber(1))
+        assert revision is not None
+        unproven = int(not known.is_proven(revision))
+        known.prove(revision)
+        calls = ("namespace", "branch", "revisions")
+        return [*(store.calls[each] for each in calls), unproven]
+
+    assert [[1, 1, 1, 1]] * 3 == [ask(name) for name in "abc"]
+    assert [[0, 0, 0, 0]] * 2 == [ask(name) for name in "cb"]
+    assert [1, 1, 1, 1] == ask("a")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_known_to_be_in_a_history_is_not_walked_to(
+    store: FaultyStore,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    own: bool,
+) -> None:
+    """A revision that was made here, or was found before, costs its record alone."""
+    monkeypatch.setattr(refs, "_REVISIONS_KEPT", 1)
+    applied(engine, *map(str, range(1, 31)))
+    reader = engine if own else Engine(store, FakeClock())
+    for time in range(2):
+        store.calls.clear()
+        assert {"k": "7"} == contents(reader, SCOPE, selector(7))
+
+        # The newest one is remembered by who has made it.
+        few = store.calls["revisions"] <= 2
+        assert few == (own or time == 1)
+    reader._committer.close()
 
 
 def test_numbers_that_are_known_are_not_asked_for(
