@@ -39,6 +39,7 @@ from st8.core.revisions import (
     make_revision,
 )
 from st8.engine.engine import Engine
+from st8.engine.intake import Intake
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from tests.engine.acts import apply, branch, checkpoint, contents, scope
@@ -650,6 +651,60 @@ def test_a_content_may_be_as_large_as_any(other: Engine, target: MemoryStore) ->
         else:
             other.restore_backup(reader(data))
     assert CONTENT_BYTES.maximum == len(contents(other, scope("a"))["k"])
+
+
+def test_a_content_that_the_store_has_is_no_larger(
+    other: Engine, target: MemoryStore
+) -> None:
+    """Nor is a larger one let in that the stream leaves out, and the store has."""
+    content = b"x" * (CONTENT_BYTES.maximum + 1)
+    target._objects[digest_of(content)] = (1, content)
+    leaf = node.encode(_leaf(b"k", content=content))
+    data = _named([_revision(root=digest_of(leaf))], parts=[leaf])
+
+    assert "where content_bytes_max is 4194304" in _refused(other, target, data)
+
+
+@pytest.mark.parametrize("known", [1, 3, 300])
+@pytest.mark.parametrize("at_once", [(1, 1), (2, 10), (256, 1)])
+def test_however_little_is_remembered_all_gets_in(
+    other: Engine,
+    target: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    known: int,
+    at_once: tuple[int, int],
+) -> None:
+    """What is neither in the stream nor in memory is read from the store."""
+    objects, size = at_once
+    monkeypatch.setattr("st8.engine.intake._KNOWN", known)
+    monkeypatch.setattr("st8.engine.intake._CACHE_BYTES", 0)
+    monkeypatch.setattr("st8.engine.intake._READ_AT_ONCE", min(objects, known))
+    monkeypatch.setattr("st8.engine.intake._READ_BYTES_AT_ONCE", size)
+    texts = {key: b"content of %b" % key for key in LOW[:8]}
+    leaf = node.encode(
+        Node(0, list(texts), b"".join(map(digest_of, texts.values())), None)
+    )
+    target._objects.update({digest_of(one): (0, one) for one in texts.values()})
+    data = _named([_revision(root=digest_of(leaf))], parts=[leaf])
+    other.restore_backup(reader(data))
+
+    # So that no collection takes what was not written but found.
+    assert all(stamp > 0 for stamp, _ in target._objects.values())
+
+    assert {key.decode(): text.decode() for key, text in texts.items()} == contents(
+        other, scope("a")
+    )
+
+
+def test_what_has_come_is_written_as_it_comes(target: MemoryStore) -> None:
+    """Whoever writes is told of each object, and how large all are that wait."""
+    sizes: list[int] = []
+    intake = Intake(target, lambda: sizes.append(intake.pending_bytes))
+    for content in (b"12345", b"678", b"12345"):
+        intake.add(content)
+    intake.written()
+
+    assert ([5, 8, 8], 0) == (sizes, intake.pending_bytes)
 
 
 def test_a_node_in_other_bytes_is_refused(other: Engine, target: MemoryStore) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from st8.core.errors import (
+    Corrupt,
     InvalidValue,
     LimitExceeded,
     NamespaceNotFound,
@@ -21,7 +22,7 @@ from st8.core.errors import (
 )
 from st8.core.ids import Namespace
 from st8.core.node import EMPTY_ROOT
-from st8.core.ports import Stale
+from st8.core.ports import Stale, Swept
 from st8.engine.engine import Engine
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
@@ -534,6 +535,23 @@ def test_what_others_named_is_kept_when_it_looks_again(
     assert 4 == engine.collect(keep=1).revisions
     assert {"k": "v2"} == contents(other, SCOPE, selector(checkpoint="cp"))
     other._committer.close()
+
+
+def test_a_sweep_that_goes_round_comes_to_an_end(store: FaultyStore) -> None:
+    """Where the list of objects is damaged and goes back, a collection breaks off."""
+
+    class Stuck:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def sweep(self, *_: object) -> Swept:
+            return Swept(7, 0, 0)
+
+    engine = Engine(cast("Store", Stuck()), FakeClock())
+    _versions(engine, 3)
+    with pytest.raises(Corrupt, match="does not ascend"):
+        engine.collect(keep=1)
+    engine._committer.close()
 
 
 # --- while others write ----------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from st8.core import tree
 from st8.core.documents import Document
 from st8.core.errors import (
     BranchNotFound,
@@ -16,9 +17,12 @@ from st8.core.errors import (
     RevisionNotFound,
 )
 from st8.core.ids import Key
+from st8.core.key_set import ALL_KEYS
 from st8.core.node import EMPTY_ROOT
 from st8.engine.engine import Engine
-from st8.engine.requests import HEAD, Side
+from st8.engine.objects import OverlaidObjects
+from st8.engine.requests import HEAD, Overlay, Side
+from st8.engine.state import State
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from tests.engine.acts import (
@@ -113,6 +117,21 @@ def test_any_diff_agrees_with_dictionaries(
         assert [key for key, *_ in _expected(before, after)] == keys
     assert [2, 1] == log_numbers(engine)
     engine.close()
+
+
+def test_what_is_laid_over_is_read_as_what_is_stored_is(engine: Engine) -> None:
+    """A state that was only thought of has its documents, in order, and their contents."""
+    apply(engine, {f"{n:03d}": f"{n}" for n in range(200)})
+    laid = Overlay.of(_documents({"007": "new", "x": "more"}), [Key("008")])
+    root = engine.state(SCOPE).root
+    edit = tree.edit(engine._objects, root, laid.edits)
+    over = OverlaidObjects(engine._objects, edit.nodes, laid.contents)
+    found = State(over, None, edit.root, ALL_KEYS)
+    wanted = {f"{n:03d}": f"{n}" for n in range(200)} | {"007": "new", "x": "more"}
+    del wanted["008"]
+
+    assert {key: text.encode() for key, text in wanted.items()} == dict(found.items())
+    assert sorted(wanted) == list(found.keys())
 
 
 def test_a_diff_writes_nothing(engine: Engine, store: FaultyStore) -> None:

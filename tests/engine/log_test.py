@@ -14,8 +14,10 @@ from st8.core.errors import (
     RevisionNotFound,
 )
 from st8.core.ids import Author, Key
+from st8.core.key_set import KeySet
 from st8.core.limits import Limit
 from st8.engine.history import LogFilter, LogPage
+from st8.engine.requests import Selector
 from st8.testing.clock import SECOND_NS
 from tests.engine.acts import (
     DEV,
@@ -141,6 +143,20 @@ def test_a_log_can_be_of_one_key(any_engine: Engine) -> None:
         any_engine.log(SCOPE, wanted=LogFilter(key=Key("a")))
     )
     assert [] == _numbers(any_engine.log(SCOPE, wanted=LogFilter(key=Key("x"))))
+
+
+def test_a_log_of_what_may_not_be_seen_is_empty(any_engine: Engine) -> None:
+    """A key that may not be seen has not changed, and no revision shows its changes."""
+    apply(any_engine, {"open": "1", "secret": "1"})
+    apply(any_engine, {"secret": "2"})
+    apply(any_engine, {"open": "3", "secret": "3"})
+    start = Selector(sight=lambda _: KeySet.under("open"))
+
+    def log(wanted: LogFilter) -> list[int]:
+        return _numbers(any_engine.log(SCOPE, start=start, wanted=wanted))
+
+    assert [3, 1] == log(LogFilter()) == log(LogFilter(key=Key("open")))
+    assert [] == log(LogFilter(key=Key("secret"))) == log(LogFilter(prefix="s"))
 
 
 def test_a_log_can_be_of_a_prefix(any_engine: Engine) -> None:

@@ -15,7 +15,7 @@ from st8.core.errors import (
     RevisionCollected,
     RevisionNotFound,
 )
-from st8.core.ids import Key, Namespace
+from st8.core.ids import Key, Namespace, RevisionNumber, digest_of
 from st8.engine.engine import Engine
 from st8.engine.history import LogFilter
 from st8.engine.requests import HEAD, Side
@@ -122,14 +122,16 @@ def test_a_state_that_was_collected_says_so(
 def test_a_walk_that_is_overtaken_says_so(cold: Engine) -> None:
     """A state that was read in part when it was collected ends with that error."""
     _versions(cold, 1, 1)
-    items = cold.state(SCOPE).items()
+    items, keys = cold.state(SCOPE).items(), cold.state(SCOPE).keys()
     first = next(items)
+    assert "d/000" == next(keys)
     _versions(cold, 2, 4)
     cold.collect(keep=1)
 
     assert ("d/000", b"0 at 1") == first
-    with pytest.raises(RevisionCollected, match="revision 1 "):
-        list(items)
+    for rest in (items, keys):
+        with pytest.raises(RevisionCollected, match="revision 1 "):
+            list(rest)
 
 
 def _diffed(engine: Engine) -> ChangeList:
@@ -209,6 +211,26 @@ def test_a_missing_object_of_a_kept_revision_is_corrupt() -> None:
         list(state.items())
     with pytest.raises(Corrupt, match=f"{entry.revision.root.hex()} is missing"):
         changes(entry.changes)
+    engine.close()
+
+
+def test_a_missing_part_of_a_kept_revision_is_corrupt() -> None:
+    """Nor is what lies below a root, and is missing halfway, put down to one."""
+    store = MemoryStore()
+    engine = Engine(store, FakeClock(), cache_bytes=0)
+    _versions(engine, 1, 1)
+    state = engine.state(SCOPE)
+    leaf = state.root
+    while (found := engine._objects.node(leaf)).level:
+        leaf = found.children()[-1]
+    content = digest_of(f"{SIZE - 1} at 1".encode())
+    for digest, walk in ((leaf, state.keys()), (content, state.items())):
+        assert next(walk)
+        kept = store._objects.pop(digest)
+
+        with pytest.raises(Corrupt, match=f"{digest.hex()} is missing"):
+            list(walk)
+        store._objects[digest] = kept
     engine.close()
 
 
@@ -424,6 +446,53 @@ def test_two_daemons_may_collect_at_once(
     assert _documents(32) == contents(here) == contents(other)
     read_everything(here)
     assert 0 == here.collect(keep=1).revisions
+
+
+def test_what_another_daemon_collects_while_it_is_marked_harms_nothing() -> None:
+    """Where the tree that another is compared with has gone, that one is marked whole."""
+    overtaken: set[bool] = set()
+    for call in range(1, 33):
+        shared = FaultyStore(MemoryStore())
+        shared.exclusive = False
+        here = Engine(shared, FakeClock(), cache_bytes=0)
+        other = Engine(shared, FakeClock())
+        applied(here, "1", "2", "3")
+        branch(here, "dev", selector(1))
+        applied(here, "4", at=DEV)
+        applied(here, "5", "6")
+
+        def overtake(other: Engine = other) -> None:
+            other.collect(keep=1)
+
+        shared.before("objects", *[lambda: None] * (call - 1), overtake)
+        here.collect(keep=10)
+        cold = Engine(shared, FakeClock(), cache_bytes=0)
+        overtaken.add(shared.calls["raise_epoch"] > 1)
+        assert {"k": "6"} == contents(cold)
+        assert {"k": "4"} == contents(cold, DEV)
+        read_everything(cold)
+        for engine in (here, other, cold):
+            engine._committer.close()
+    assert {True, False} == overtaken
+
+
+def test_a_record_that_is_another_is_not_collected_around() -> None:
+    """Where a record stands in the place of another one, nothing is swept."""
+    memory = MemoryStore()
+    engine = Engine(memory, FakeClock())
+    applied(engine, "1", "2", "3", "4")
+    checkpoint(engine, "kept", selector(2))
+    records = memory._revisions[SCOPE.namespace]
+    kept = records[RevisionNumber(2)]
+    records[RevisionNumber(2)] = records[RevisionNumber(4)]
+    with pytest.raises(Corrupt, match=r"record of revision 2 .* that of another"):
+        engine.collect(keep=1)
+    records[RevisionNumber(2)] = kept
+    cold = Engine(memory, FakeClock(), cache_bytes=0)
+
+    assert {"k": "2"} == contents(cold, SCOPE, selector(checkpoint="kept"))
+    engine._committer.close()
+    cold._committer.close()
 
 
 def test_a_daemon_that_sees_damage_collects_nothing() -> None:

@@ -261,6 +261,24 @@ def test_what_is_committed_meanwhile_is_looked_through_too(
 # --- elsewhere ------------------------------------------------------------------
 
 
+def test_what_is_read_meanwhile_is_not_remembered(
+    store: FaultyStore, engine: Engine, clock: FakeClock
+) -> None:
+    """A content that was read just before it was redacted is not read again."""
+    _leak(engine)
+    reader = Engine(store, clock)
+    list(reader.state(SCOPE, selector(1)).keys())  # of objects, contents come next
+
+    def act() -> None:
+        redact(reader)
+
+    store.after("objects", act)
+
+    assert SECRET == contents(reader, source=selector(1))["db/password"]
+    assert MARK == contents(reader, source=selector(1))["db/password"]
+    reader._committer.close()
+
+
 def test_its_bytes_are_gone_from_the_files(tmp_path: Path) -> None:
     """No file of the state directory has it, also in pages that are not used."""
     with closing(Engine(SqliteStore(tmp_path), FakeClock())) as engine:

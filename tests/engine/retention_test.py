@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from st8.core import failpoints
+from st8.core import failpoints, limits
 from st8.core.errors import InvalidValue, LimitExceeded, ShuttingDown
 from st8.core.ids import Namespace
 from st8.engine import collect
 from st8.engine.engine import Engine
 from st8.engine.integers import Integers
 from st8.engine.pace import Pieces
-from st8.engine.retention import Retention
+from st8.engine.retention import REASONS, Retention
 from st8.store.memory import MemoryStore
 from st8.store.sqlite import FILE_NAME, SqliteStore
 from st8.testing.clock import FakeClock
@@ -106,7 +106,7 @@ def test_rules_are_by_namespace(any_store: Store) -> None:
     [
         (Retention(0), InvalidValue, "at least 1"),
         (Retention(10**9 + 1), LimitExceeded, "gc_keep_max"),
-        (Retention(1, -1.0), InvalidValue, "must not be negative"),
+        (Retention(1, -1.0), InvalidValue, r"\byounger_than\b.*must not be negative"),
         (Retention(1, 1e12), LimitExceeded, "gc_younger_seconds_max"),
     ],
 )
@@ -119,6 +119,27 @@ def test_a_rule_that_can_not_be_gone_by(
         engine.collect(rules=lambda _: retention)
 
     assert [2, 1] == log_numbers(engine)
+
+
+def test_the_oldest_age_can_be_gone_by(engine: Engine) -> None:
+    """What is as old as an age may be at most is kept, and so is all before."""
+    applied(engine, "1", "2")
+    engine.collect(rules=lambda _: Retention(1, limits.GC_YOUNGER_SECONDS.maximum))
+
+    assert [2, 1] == log_numbers(engine)
+
+
+def test_a_rule_is_told_as_it_is_set() -> None:
+    """The text of a rule is what st8d takes for it."""
+    assert ["keep=10", "keep=3", "keep=2,younger-than=90m", "never"] == [
+        rule.text
+        for rule in (
+            Retention(),
+            Retention(3),
+            Retention(2, 5_400.0),
+            Retention(never=True),
+        )
+    ]
 
 
 # --- what is said beforehand -------------------------------------------------------------
@@ -156,6 +177,7 @@ def test_a_dry_run_tells_what_goes_and_why_the_rest_stays(
         "newest": 1,
         "young": 2,
     } == share.kept
+    assert {"never", *share.kept} == set(REASONS)
     assert [(1, 2, 2), (4, 4, 1), (6, 7, 2)] == share.stretches
     assert (5, 3) == (share.revisions, share.stretches_all)
     assert 12 == share.revisions + sum(share.kept.values())

@@ -15,6 +15,8 @@ from st8.core.errors import (
     NotFound,
     RevisionNotFound,
 )
+from st8.core.ids import CheckpointName
+from st8.core.key_set import NO_KEYS, KeySet
 from st8.core.node import EMPTY_ROOT
 from st8.engine.requests import HEAD, Selector
 from st8.testing.clock import SECOND_NS
@@ -22,6 +24,7 @@ from tests.engine.acts import (
     DEV,
     SCOPE,
     applied,
+    apply,
     branch,
     branch_names,
     checkpoint,
@@ -35,6 +38,7 @@ from tests.engine.acts import (
 if TYPE_CHECKING:
     from st8.engine.engine import Engine
     from st8.engine.requests import Selector as SelectorType
+    from st8.engine.requests import Sight
     from st8.testing.clock import FakeClock
 
 
@@ -207,6 +211,26 @@ def test_an_unknown_checkpoint_is_not_found(any_engine: Engine) -> None:
         any_engine.state(SCOPE, selector(checkpoint="nope"))
     with pytest.raises(CheckpointNotFound):
         any_engine.state(scope("empty"), selector(checkpoint="nope"))
+
+
+def test_a_checkpoint_shows_what_may_be_seen_of_both_branches(
+    any_engine: Engine,
+) -> None:
+    """Of the branch that is asked and of the one that it was made on."""
+    apply(any_engine, {"a": "1", "b": "2", "c": "3"}, at=DEV)
+    applied(any_engine, "4")
+    checkpoint(any_engine, "made on dev", at=DEV)
+    seen = {"main": KeySet.under("a") | KeySet.under("b"), "dev": KeySet.under("b")}
+
+    def read(sight: Sight) -> dict[str, str]:
+        source = Selector(checkpoint=CheckpointName("made on dev"), sight=sight)
+        return contents(any_engine, SCOPE, source)
+
+    assert {"b": "2"} == read(seen.__getitem__)
+    for unseen in ("main", "dev"):
+        some = {**seen, unseen: NO_KEYS}
+        with pytest.raises(CheckpointNotFound):
+            read(some.__getitem__)
 
 
 # --- times ------------------------------------------------------------------------------

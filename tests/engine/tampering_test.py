@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from st8.core.errors import Corrupt
-from st8.core.ids import BranchName, Digest, Message
+from st8.core.ids import BranchName, Digest, Message, digest_of
 from st8.core.revisions import decode, encode, make_revision
 from st8.engine.engine import Engine
+from st8.store.memory import MemoryStore
 from st8.store.rows import seal
 from st8.store.sqlite import SqliteStore
 from st8.testing.clock import SECOND_NS, FakeClock
@@ -186,6 +187,24 @@ def test_a_whole_record_of_another_history_is_corrupt(folder: Path) -> None:
     for way in ("number", "distance", "time", "checkpoint", "head of a branch"):
         with _opened(folder) as engine, pytest.raises(Corrupt):
             WAYS[way](engine)
+
+
+def test_a_history_that_is_shorter_than_it_says_is_corrupt() -> None:
+    """What a forged depth puts before the first revision is not found, nor another."""
+    store = MemoryStore()
+    engine = Engine(store, FakeClock())
+    applied(engine, "1")
+    engine._committer.close()
+    records = store._revisions[SCOPE.namespace]
+    (number,) = records
+    data = records[number] = encode(decode(records[number])._replace(depth=5))
+    head = store._branches[SCOPE]
+    store._branches[SCOPE] = head._replace(head_digest=digest_of(data))
+    cold = Engine(store, FakeClock())
+    for distance in (-1, -4):
+        with pytest.raises(Corrupt, match=f"has a gap at depth {5 + distance}"):
+            contents(cold, source=selector(distance))
+    cold._committer.close()
 
 
 def test_a_refused_write_leaves_the_branch(folder: Path) -> None:
