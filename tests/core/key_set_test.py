@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from st8.core.key_set import ALL_KEYS, NO_KEYS, KeySet
@@ -19,7 +19,11 @@ KEYS = NAMES.map(str.encode)
     ("path", "inside", "outside"),
     [
         ("app/", ["app/", "app/a", "app/b/c"], ["app", "app0", "ap", "APP/a", "other"]),
-        ("app", ["app", "app/", "app/a"], ["apple", "app-a", "app0", "ap", "b"]),
+        (
+            "app",
+            ["app", "app/", "app/a"],
+            ["apple", "app\0", "app-a", "app0", "ap", "b"],
+        ),
         ("a/b", ["a/b", "a/b/c"], ["a/bc", "a/b-", "a", "a/c"]),
         ("", ["", "a", "\U0010ffff"], []),
         ("é", ["é", "é/a"], ["e", "éa"]),
@@ -68,9 +72,11 @@ def test_ranges_are_apart_and_ascending(a: KeySet) -> None:
 
 
 @given(SETS, KEYS, st.none() | KEYS, KEYS)
+@example(KeySet.of([(b"a", b"b")]), b"b", None, b"b")
 def test_clip(a: KeySet, start: bytes, end: bytes | None, key: bytes) -> None:
-    """What a set has of a range is what is in both."""
+    """What a set has of a range is what is in both, and no range of it is empty."""
     clipped = KeySet.of(a.clip(start, end))
     wanted = a.has(key) and start <= key and (end is None or key < end)
 
     assert wanted == clipped.has(key)
+    assert clipped.ranges == tuple(a.clip(start, end))

@@ -66,6 +66,12 @@ class Nodes:
         self._nodes.update((digest, new.node) for digest, new in edit.nodes.items())
         return edit
 
+    def add(self, node: Node) -> Digest:
+        """Keep a node, whether it is right or not; return its digest."""
+        digest = digest_of(encode(node))
+        self._nodes[digest] = node
+        return digest
+
     def build(self, documents: Mapping[bytes, Digest]) -> Digest:
         """Return the root of a tree made in one edit."""
         return self.edit(EMPTY_ROOT, documents).root

@@ -26,7 +26,7 @@ from st8.core.ids import (
     Scope,
     digest_of,
 )
-from st8.core.limits import CONTENT_BYTES
+from st8.core.limits import CONTENT_BYTES, NODE_ENTRIES
 from st8.core.node import EMPTY_ROOT, Node, level_of
 from st8.core.redactions import Redaction
 from st8.core.revisions import (
@@ -580,6 +580,13 @@ def test_a_right_tree_is_taken(other: Engine) -> None:
     other.restore_backup(reader(_tree(FIRST, SECOND, THIRD, RIGHT)))
 
     assert 4 == len(contents(other, scope("a")))
+
+
+def test_a_node_may_be_as_large_as_any(other: Engine) -> None:
+    """As many entries as a node can have are taken."""
+    other.restore_backup(reader(_tree(_leaf(*LOW[: NODE_ENTRIES.maximum]))))
+
+    assert NODE_ENTRIES.maximum == len(contents(other, scope("a")))
 
 
 @pytest.mark.parametrize(

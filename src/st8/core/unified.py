@@ -233,7 +233,7 @@ def _stretch(
                     x += 1
                     y += 1
                 if x == n and y == m:
-                    return x0 + n, y0 + m, _walk_back(trace, (x, y), start, (n, m))
+                    return *end, _walk_back(trace, (x, y), start, (n, m))
             furthest[at] = x
     x, k = max(
         ((furthest[middle + k], k) for k in range(-edits_max, edits_max + 1, 2)),
