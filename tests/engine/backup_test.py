@@ -30,7 +30,7 @@ from st8.core.errors import (
     StorageFull,
 )
 from st8.core.ids import Author, Key, Message, Namespace, digest_of
-from st8.engine import pages
+from st8.engine import pages, restoring
 from st8.engine.engine import Engine
 from st8.engine.requests import Redact
 from st8.store.memory import MemoryStore
@@ -356,6 +356,21 @@ def test_a_chain_is_restored_in_its_order(
 
     assert (3, 3) == (done.backups, done.revisions)
     assert [3, 2, 1] == log_numbers(other)
+
+
+def test_a_long_history_is_restored_in_little_memory(
+    engine: Engine,
+    store: FaultyStore,
+    other: Engine,
+    target: FaultyStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However few revisions are remembered, each is known while others name it."""
+    monkeypatch.setattr(restoring, "_REVISIONS_KEPT", 1)
+    make_history(engine, range(60))
+    other.restore_backup(reader(backup(engine)))
+
+    assert everything(store, engine) == everything(target, other)
 
 
 def test_a_base_of_another_history_is_told(engine: Engine, other: Engine) -> None:

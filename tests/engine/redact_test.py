@@ -185,11 +185,15 @@ def test_who_may_not_touch_a_namespace_redacts_nothing_there(engine: Engine) -> 
 
 def test_what_stands_in_too_many_places_is_no_secret(engine: Engine) -> None:
     """A content under more than the limit of keys is refused by the limit's name."""
-    many = {f"k/{n}": "true\n" for n in range(REDACTED_PLACES.maximum + 1)}
-    apply(engine, many)
+    many = [f"k/{n}" for n in range(REDACTED_PLACES.maximum)]
+    apply(engine, dict.fromkeys([*many, "one/more"], "true\n"))
+    apply(engine, dict.fromkeys(many, "yes\n"), ["one/more"])
     apply(engine, dict.fromkeys(many, "false\n"))
     with pytest.raises(LimitExceeded, match="redacted_places_max"):
         redact(engine, "k/0")
+    redacted = redact(engine, "k/0", revision=2)
+
+    assert REDACTED_PLACES.maximum == len(redacted.places)
 
 
 # --- it does not come back ------------------------------------------------------

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from st8.core.ports import Answer, AnswerAt, Store
+    from st8.core.revisions import Branch, Checkpoint
     from tests.postgres.server import PostgresServer
 
 SMALL = Sizes(revisions=3, refs=2, objects=5, object_bytes=300)
@@ -237,6 +238,19 @@ def test_it_tells_how_far_it_is(source: MemoryStore) -> None:
         heard = [rest for what, *rest in told if what == doing]
         assert sorted(heard) == heard or doing == "copying"
         assert [moved.revisions, moved.revisions, moved.objects] == max(heard)
+    assert {"copying", "comparing"} == {what for what, *_ in told}
+
+
+def test_it_tells_how_far_it_is_with_many_objects(clock: FakeClock) -> None:
+    """Who listens hears of both halves while the first revision is not done yet."""
+    store = MemoryStore()
+    told: list[Any] = []
+    with closing(Engine(store, clock)) as engine:
+        apply(engine, {f"k{n}": f"{n}" * 100 for n in range(100)})
+        move(store, MemoryStore(), told=told)
+
+    for doing in ("copying", "comparing"):
+        assert 10 < sum(what == doing and not done for what, done, *_ in told)
 
 
 # --- interruptions --------------------------------------------------------------
@@ -488,22 +502,61 @@ def _count_of(store: Store) -> int:
     return faulty.calls["numbers"]
 
 
-def test_what_is_done_while_it_compares_is_copied(clock: FakeClock) -> None:
-    """A revision that is made when all others were compared is there in the end."""
+@pytest.mark.parametrize("how", ["applies", "collects"])
+def test_what_is_done_while_it_compares_is_copied(clock: FakeClock, how: str) -> None:
+    """What is done when all else was compared is copied, compared and counted too."""
     store = MemoryStore()
     target = MemoryStore()
     with closing(Engine(store, clock)) as engine:
         fill(engine)
-        done: list[int] = []
+        done: list[str] = []
 
         def tell(doing: str, revisions: int, total: int, objects: int) -> None:
             if doing == "comparing" and revisions == total and objects and not done:
-                done.append(apply(engine, {"svc/new": "v"}).number)
+                done.append(how)
+                if how == "applies":
+                    apply(engine, {"svc/new": "v"})
+                else:
+                    engine.collect(keep=1)
 
-        transfer(Place(store, "HERE"), Place(target, "THERE"), tell, sizes=SMALL)
+        before = held(store)
+        moved = transfer(
+            Place(store, "HERE"), Place(target, "THERE"), tell, sizes=SMALL
+        )
 
-        assert done == [target.namespace(SCOPE.namespace).last_revision]
-        assert held(store) == held(target)
+        assert [how] == done
+        assert before != held(store) == held(target)
+        assert move(store, MemoryStore()) == moved
+
+
+def test_nothing_names_what_is_not_there_yet(clock: FakeClock) -> None:
+    """A branch or checkpoint is written after its revision, also if it was just made."""
+    store, copy = MemoryStore(), MemoryStore()
+    source, target = FaultyStore(store), FaultyStore(copy)
+    dangling: list[object] = []
+
+    def look() -> None:
+        there = dump(copy)
+        for namespace, numbers in there.revisions.items():
+            named: list[Branch | Checkpoint] = [
+                *there.branches[namespace],
+                *there.checkpoints[namespace],
+            ]
+            dangling.extend(ref for ref in named if ref.link.number not in numbers)
+
+    with closing(Engine(store, clock)) as engine:
+        fill(engine)
+
+        def act() -> None:
+            apply(engine, {"svc/new": "v"})
+            checkpoint(engine, "new")
+
+        source.before("branches", act)
+        target.after("commit", *[look] * 200)
+        move(source, target)
+
+        assert [] == dangling
+        assert held(store) == held(copy)
 
 
 def test_a_source_that_never_rests_is_given_up(clock: FakeClock) -> None:
