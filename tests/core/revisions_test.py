@@ -241,12 +241,13 @@ def test_bytes_behind_a_record_are_corrupt(revision: Revision, more: bytes) -> N
 
 @given(data=st.binary(max_size=300) | st.binary(max_size=300).map(b"\xffR1".__add__))
 def test_garbage_is_corrupt_and_nothing_worse(data: bytes) -> None:
-    """Whatever the bytes, decoding gives a revision or raises Corrupt."""
+    """Whatever the bytes, they are those of a revision or Corrupt."""
     try:
         revision = decode(data)
     except Corrupt:
         return
     assert digest_of(data) == revision.digest
+    assert data == encode(revision)
 
 
 @given(text=st.text())

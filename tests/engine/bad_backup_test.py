@@ -398,6 +398,78 @@ def test_an_orphan_needs_the_state_before_it(
     assert [2] == [e.revision.number for e in other.log(scope("a"), limit=9).entries]
 
 
+FOUR: Final = _changed(TWO, number=N(4), parents=(Parent(N(2), X, EMPTY_ROOT),))
+ORPHAN: Final = _changed(
+    TWO,
+    number=N(9),
+    parents=(Parent(N(8), X, EMPTY_ROOT),),
+    depth=5,
+    skip=FOUR[0].link,
+)
+"""It follows what was collected, and skips to what was not."""
+CHILD: Final = _changed(
+    ORPHAN[0],
+    number=N(10),
+    parents=(Parent(N(9), ORPHAN[0].digest, EMPTY_ROOT),),
+    depth=6,
+    skip=ORPHAN[0].link,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, True),
+        ({"skip": Link(N(3), X)}, True),
+        ({"skip": Link(N(4), X)}, False),
+        ({"skip": Link(N(8), X)}, True),
+        ({"skip": Link(N(9), X)}, False),
+        ({"parents": (Parent(N(9), X, EMPTY_ROOT),)}, False),
+        ({"depth": 1}, False),
+        ({"depth": 2}, True),
+        ({"depth": 9}, True),
+        ({"depth": 10}, False),
+        ({"time_ns": 2**63 - 1}, True),
+        ({"time_ns": 2**63}, False),
+    ],
+)
+def test_what_follows_a_collected_revision_is_as_it_can_be(
+    other: Engine, target: MemoryStore, changes: dict[str, object], *, right: bool
+) -> None:
+    """Where the parent was collected, what can still be told of it has to be right."""
+    data = _named([FOUR, _changed(ORPHAN[0], **changes)], branches=[])
+    if right:
+        other.restore_backup(reader(data))
+    else:
+        assert "by the rules" in _refused(other, target, data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "right"),
+    [
+        ({}, True),
+        ({"skip": Link(N(3), X)}, True),
+        ({"skip": Link(N(4), X)}, False),
+        ({"depth": 5}, False),
+        ({"depth": 7}, False),
+        ({"time_ns": 7}, True),
+        ({"time_ns": 6}, False),
+    ],
+)
+def test_what_may_skip_to_a_collected_revision_is_as_it_can_be(
+    other: Engine, target: MemoryStore, changes: dict[str, object], *, right: bool
+) -> None:
+    """Where what the parent skips to was collected, the parent still has to fit."""
+    parent = _changed(ORPHAN[0], skip=Link(N(3), X))
+    named = (Parent(N(9), parent[0].digest, EMPTY_ROOT),)
+    child = _changed(CHILD[0], **{"parents": named, "skip": parent[0].link, **changes})
+    data = _named([FOUR, parent, child], branches=[])
+    if right:
+        other.restore_backup(reader(data))
+    else:
+        assert "by the rules" in _refused(other, target, data)
+
+
 _ROOT_LINK = (ONE.number, ONE.digest)
 
 
@@ -540,6 +612,38 @@ def test_a_wrong_end_is_refused(
         other, target, written([*records, records[-1]])
     )
     assert "last record is missing" in _refused(other, target, written(records[:-1]))
+
+
+# --- on top of another ------------------------------------------------------------------
+
+
+def _space(last: int) -> Record:
+    part = NamespacePart(A, N(last), Link(N(0), Digest(b"")), N(0))
+    return Kind.NAMESPACE, form.encode_namespace(part)
+
+
+@pytest.mark.parametrize(
+    ("records", "wrong"),
+    [
+        ([], "lacks a namespace"),
+        ([_space(1)], "goes back"),
+        ([_space(2), (Kind.REVISION, _changed(TWO, depth=3)[1])], "one here and an"),
+        ([_space(2)], None),
+        ([_space(2), (Kind.REVISION, TWO_DATA)], None),
+        ([_space(3), (Kind.REVISION, _revision(3, TWO, time_ns=7)[1])], None),
+    ],
+)
+def test_an_increment_adds_to_what_is_under_it(
+    other: Engine, target: MemoryStore, records: list[Record], wrong: str | None
+) -> None:
+    """It may repeat what the backup under it has, and lacks or changes none of it."""
+    full = _named([(ONE, ONE_DATA), (TWO, TWO_DATA)], branches=[])
+    head = Kind.HEAD, form.encode_head(Head(0, Digest(full[-32:])))
+    data = full + written(_counted([head, *records]))
+    if wrong is None:
+        other.restore_backup(reader(data))
+    else:
+        assert wrong in _refused(other, target, data)
 
 
 # --- other trees ------------------------------------------------------------------------
