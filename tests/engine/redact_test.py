@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -43,10 +44,10 @@ from tests.engine.acts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from st8.core.ids import Namespace
+    from st8.core.ids import Digest, Namespace
     from st8.core.ports import Store
     from st8.engine.results import Redacted
     from st8.testing.faulty import FaultyStore
@@ -157,15 +158,39 @@ def test_what_a_head_has_is_not_redacted(any_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("heads", "more"), [(5, ""), (6, " and 1 more"), (8, " and 3 more")]
+)
+def test_not_every_head_that_has_it_is_named(
+    engine: Engine, heads: int, more: str
+) -> None:
+    """Five are named, and the others counted."""
+    apply(engine, {f"k/{n}": SECRET for n in range(heads)})
+    with pytest.raises(ContentInUse) as caught:
+        redact(engine, "k/0")
+
+    assert 5 == caught.value.detail.count("of branch 'main'")
+    assert f"'default'{more}; apply" in caught.value.detail
+
+
+def test_what_was_never_changed_is_not_redacted(engine: Engine) -> None:
+    """A head that is the first and only revision is found too."""
+    apply(engine, {"db/password": SECRET})
+    with pytest.raises(ContentInUse, match="'db/password' of branch 'main'"):
+        redact(engine)
+
+    assert {"db/password": SECRET} == contents(engine)
+
+
+@pytest.mark.parametrize(
     ("key", "revision", "error"),
-    [("nothing", 1, KeyNotFound), ("db/password", 9, RevisionNotFound)],
+    [("nothing", 2, KeyNotFound), ("db/password", 9, RevisionNotFound)],
 )
 def test_what_is_not_there_is_not_redacted(
     engine: Engine, key: str, revision: int, error: type[Exception]
 ) -> None:
     """A key or revision that is not there is named."""
     _leak(engine)
-    with pytest.raises(error, match=str(key if error is KeyNotFound else revision)):
+    with pytest.raises(error, match=f"revision {revision}"):
         redact(engine, key, revision=revision)
 
 
@@ -194,6 +219,31 @@ def test_what_stands_in_too_many_places_is_no_secret(engine: Engine) -> None:
     redacted = redact(engine, "k/0", revision=2)
 
     assert REDACTED_PLACES.maximum == len(redacted.places)
+
+
+def test_what_revisions_share_is_looked_through_once(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To find where a content stands, no node is read for each revision that has it."""
+    asked: Counter[Digest] = Counter()
+    read = store.objects
+
+    def objects(
+        digests: Sequence[Digest], size_max: int | None = None
+    ) -> Mapping[Digest, bytes]:
+        asked.update(digests)
+        return read(digests, size_max)
+
+    with closing(Engine(store, FakeClock(), cache_bytes=0)) as engine:
+        apply(engine, {f"k/{n:03d}": "1" for n in range(700)})
+        apply(engine, {"db/password": SECRET})
+        for n in range(20):
+            apply(engine, {"db/password": f"{n}"})
+        monkeypatch.setattr(store, "objects", objects)
+        redact(engine, revision=2, dry_run=True)
+
+    assert 20 < len(asked)
+    assert 3 >= max(asked.values())
 
 
 # --- it does not come back ------------------------------------------------------
