@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from st8.core.errors import NotReached
+from st8.core.errors import NotReached, RevisionCollected
 from st8.core.ids import BranchName, Namespace, Scope
 from st8.engine.engine import UNKNOWN, Engine
 from st8.engine.requests import HEAD, Freshness
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from st8.testing.faulty import FaultyStore
-from tests.engine.acts import apply
+from tests.engine.acts import apply, selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +183,67 @@ def test_what_a_commit_overtakes_is_not_remembered(two: Two) -> None:
 
     assert 1 == two.engine.state(SCOPE).number
     assert 2 == two.number(LONG_AGO)
+
+
+def test_who_writes_alone_asks_once() -> None:
+    """What nobody else writes is read once: newest numbers, and heads."""
+    store = FaultyStore(MemoryStore())
+    engine = Engine(store, FakeClock())
+    apply(engine, {"a": "0"}, at=SCOPE)
+    asked = [store.calls[what] for what in ("namespace", "branch")]
+    for n in range(1, 4):
+        apply(engine, {"a": f"{n}"}, at=SCOPE)
+        assert n + 1 == engine.last_revision(SCOPE.namespace)
+        assert n + 1 == engine.state(SCOPE).number
+
+    assert asked == [store.calls[what] for what in ("namespace", "branch")]
+    engine.close()
+
+
+def test_what_is_collected_while_it_is_read_is_not_remembered(two: Two) -> None:
+    """A record that was read before another daemon removed it is not there after."""
+    apply(two.other, {"a": "2"}, at=SCOPE)
+    apply(two.other, {"a": "3"}, at=SCOPE)
+    assert 3 == two.engine.last_revision(SCOPE.namespace)
+    assert 3 == two.engine.state(SCOPE).number
+
+    def collect() -> None:
+        two.other.collect(keep=1)
+        assert 3 == two.engine.last_revision(SCOPE.namespace)
+
+    two.store.after("revisions", collect)
+    two.engine.state(SCOPE, selector(2))
+    with pytest.raises(RevisionCollected):
+        two.engine.state(SCOPE, selector(2))
+
+
+def test_revisions_are_remembered_while_nobody_collects(two: Two) -> None:
+    """A record is read once, also where others write."""
+    asked: list[int] = []
+    for _ in range(3):
+        assert 1 == two.engine.last_revision(SCOPE.namespace)
+        assert 1 == two.engine.state(SCOPE).number
+        asked.append(two.store.calls["revisions"])
+
+    assert asked[0] == asked[-1]
+
+
+def test_a_number_that_a_commit_overtakes_is_not_remembered() -> None:
+    """A newest number that was read before a commit ended is not taken for its own."""
+    store = FaultyStore(MemoryStore())
+    before = Engine(store, FakeClock())
+    apply(before, {"a": "1"}, at=SCOPE)
+    before._committer.close()
+    engine = Engine(store, FakeClock())
+
+    def write() -> None:
+        apply(engine, {"a": "2"}, at=SCOPE)
+
+    store.after("namespace", write)
+
+    assert 1 == engine.last_revision(SCOPE.namespace)
+    assert 2 == engine.last_revision(SCOPE.namespace)
+    engine.close()
 
 
 def test_at_least_a_revision(two: Two) -> None:
