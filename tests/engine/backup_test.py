@@ -373,6 +373,28 @@ def test_a_long_history_is_restored_in_little_memory(
     assert everything(store, engine) == everything(target, other)
 
 
+def test_a_restore_is_written_in_small_batches(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """However many objects, bytes or revisions there are, no commit has many of them."""
+    apply(engine, _MANY)
+    apply(engine, {f"large/{n}": f"{n}" * 300_000 for n in range(9)})
+    for n in range(300):
+        apply(engine, {"n": f"{n % 2}"})
+    other.restore_backup(reader(backup(engine)))
+    sizes = [
+        (
+            len(batch.objects),
+            sum(map(len, batch.objects.values())),
+            sum(map(len, batch.revisions.values())),
+        )
+        for batch in target.batches
+    ]
+
+    assert [500, 256] == [max(size[n] for size in sizes) for n in (0, 2)]
+    assert 1 << 20 <= max(size[1] for size in sizes) < (1 << 20) + 300_000
+
+
 def test_a_base_of_another_history_is_told(engine: Engine, other: Engine) -> None:
     """A base from another store is refused, whether it is behind, beside or ahead."""
     applied(engine, "1", "2")

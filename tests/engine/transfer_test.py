@@ -314,6 +314,16 @@ def test_it_goes_on_after_any_commit(source: MemoryStore, when: str) -> None:
         check_whole(target)
 
 
+def test_a_small_store_takes_few_commits(source: MemoryStore) -> None:
+    """What fits into one commit goes into one: of each namespace, and of answers."""
+    target = FaultyStore(MemoryStore())
+    moved = move(source, target, Sizes())
+
+    # Of each namespace its revisions, newest number, branches and checkpoints; then the
+    # answers, and the mark that comes and goes.
+    assert 4 * moved.namespaces + 3 >= target.calls["commit"]
+
+
 def test_a_second_time_there_is_nothing_to_write(source: MemoryStore) -> None:
     """Of a copy that lacked only the last commit, nothing is written again."""
     target = half_copy(source)
