@@ -21,6 +21,10 @@ from st8.core.durations import format_age, parse_age, parse_duration
         ("1us", 1e-6),
         ("3\u00b5s", 3e-6),
         ("3\u03bcs", 3e-6),
+        ("7ns", 7e-9),
+        ("0.4ns", 0.0),
+        ("0" * 999 + "s", 0.0),
+        ("2562047h47m16.854775807s", (2**63 - 1) / 1e9),
     ],
 )
 def test_durations(text: str, expected: float) -> None:
@@ -42,6 +46,9 @@ def test_a_missing_unit_is_offered() -> None:
     """A bare number is told what to write."""
     with pytest.raises(ValueError, match="write 30s"):
         parse_duration("30")
+    for other in ("half", "3.5", "\u0663"):
+        with pytest.raises(ValueError, match=r"or 1m30s$"):
+            parse_duration(other)
 
 
 def test_a_long_text_is_refused_as_soon_as_a_short_one() -> None:
@@ -66,6 +73,30 @@ def test_what_go_can_not_count_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a"):
         parse_duration(text)
     with pytest.raises(ValueError, match="is not an age"):
+        parse_age(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0.0),
+        ("90s", 90.0),
+        ("12h", 43_200.0),
+        ("1d", 86_400.0),
+        ("30d", 2_592_000.0),
+        ("2w", 1_209_600.0),
+        ("999999d", 86_399_913_600.0),
+    ],
+)
+def test_ages(text: str, expected: float) -> None:
+    """An age is a duration, or whole days or weeks."""
+    assert expected == parse_age(text)
+
+
+@pytest.mark.parametrize("text", ["", "d", "1.5d", "-1d", "1d12h", "1000000d", "1y"])
+def test_no_ages(text: str) -> None:
+    """What is no age is refused with an example."""
+    with pytest.raises(ValueError, match=r"is not an age such as .*30d"):
         parse_age(text)
 
 
