@@ -727,6 +727,24 @@ def test_a_wrong_tree_is_refused(
     assert wrong in _refused(other, target, _tree(*nodes))
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_far_below_may_not_reach_too_far(
+    other: Engine, target: MemoryStore, *, late: bool
+) -> None:
+    """The last key of a part is before the first one behind it, on every level."""
+    tall = next(k for n in range(500, 3_000) if level_of(k := b"k%05d" % n) == 2)
+    second = _leaf(SECOND.keys[0], _after(tall if late else SECOND.keys[0], LOW))
+    left, third = _above(FIRST, second), _leaf(tall)
+    right = _above(third)
+    assert second.keys[0] < tall
+    data = _tree(FIRST, second, left, third, right, _above(left, right))
+    if late:
+        assert "what its parent" in _refused(other, target, data)
+    else:
+        other.restore_backup(reader(data))
+        assert 5 == len(contents(other, scope("a")))
+
+
 def test_a_shared_part_in_a_wrong_place_is_refused(
     other: Engine, target: MemoryStore
 ) -> None:
@@ -840,3 +858,15 @@ def test_a_wrong_tree_that_the_store_has_is_refused(
     right = _named([_revision(root=digest_of(node.encode(FIRST)))])
     with pytest.raises(Exception, match="does not match its digest"):
         other.restore_backup(reader(right))
+
+
+def test_what_the_store_has_already_is_kept_from_a_collection(
+    other: Engine, target: MemoryStore
+) -> None:
+    """Objects that a restore finds are stamped as those that it writes."""
+    parts = [b"1", node.encode(FIRST)]
+    target._objects.update({digest_of(data): (0, data) for data in parts})
+    other.restore_backup(reader(_named([_revision(root=digest_of(parts[1]))])))
+    stamps = {stamp for stamp, _ in target._objects.values()}
+
+    assert {target.namespace(A).epoch} == stamps
