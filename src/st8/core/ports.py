@@ -49,6 +49,7 @@ __all__ = [
     "Store",
     "Swept",
     "Threads",
+    "Timer",
 ]
 
 
@@ -60,8 +61,24 @@ class Clock(Protocol):
         ...
 
 
+class Timer(Protocol):
+    """Measures how long work takes, and lets time pass; any thread may use it."""
+
+    def time(self) -> float:
+        """Return seconds since some moment; they never go back."""
+        ...
+
+    def wait(self, wait: Callable[[float], bool], at_most_s: float) -> bool:
+        """Return what ``wait`` does, which waits for something so long at most."""
+        ...
+
+
 class Threads(Protocol):
-    """Makes threads that work is given to: ``ThreadPoolExecutor``, or what stands in."""
+    """Makes threads that work is given to: ``ThreadPoolExecutor``, or what stands in.
+
+    Whoever waits for work of the engine or the daemon waits for its future, on one of
+    these threads.
+    """
 
     def __call__(self, max_workers: int, thread_name_prefix: str) -> Executor:
         """Return so many threads, with a name for people."""

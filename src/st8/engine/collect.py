@@ -20,7 +20,6 @@ it took.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Container, Iterator
 
-    from st8.core.ports import Raised, Store
+    from st8.core.ports import Raised, Store, Timer
     from st8.engine.commit import Committer
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
@@ -75,6 +74,7 @@ class GarbageCollection:
         only: Namespace | None,
         now_ns: int,
         stopping: threading.Event,
+        timer: Timer,
     ) -> None:
         """Collect by ``rules``, in all namespaces or in one.
 
@@ -87,6 +87,7 @@ class GarbageCollection:
             only: The one namespace; None for all.
             now_ns: What an age counts from.
             stopping: Ends it when it is set.
+            timer: Tells how long its pieces take.
 
         Raises:
             NamespaceNotFound: Nothing was ever applied in ``only``.
@@ -100,7 +101,8 @@ class GarbageCollection:
         self._rules = rules
         self._only = only
         self._now_ns = now_ns
-        self._pace = Pace(stopping)
+        self._timer = timer
+        self._pace = Pace(stopping, timer)
 
     def run(self) -> Collected:
         """Collect.
@@ -208,9 +210,9 @@ class GarbageCollection:
         done: list[tuple[Raised, float]] = []
 
         def do() -> None:
-            begun_s = time.perf_counter()
+            begun_s = self._timer.time()
             raised = work()
-            done.append((raised, time.perf_counter() - begun_s))
+            done.append((raised, self._timer.time() - begun_s))
 
         self._committer.between_batches(do).result()
         [(raised, took_s)] = done

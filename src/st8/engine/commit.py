@@ -85,7 +85,6 @@ class Committer:
         self._thread = threads(1, "st8-commit")
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
-        self._works: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._queued_bytes = 0
         self._draining = False
         self._closing = False
@@ -134,13 +133,10 @@ class Committer:
         Raises:
             ShuttingDown: The engine is being closed.
         """
-        future: Future[None] = Future()
         with self._lock:
             if self._closing:
                 raise ShuttingDown
-            self._works.append((work, future))
-            self._start()
-        return future
+            return self._thread.submit(work)
 
     def commit_aside(self, batch: Batch) -> None:
         """Commit a batch that no request has made, and wait until it is durable.
@@ -172,17 +168,16 @@ class Committer:
             self._thread.submit(self._drain)
 
     def _drain(self) -> None:
-        """Do what waits until nothing does."""
+        """Write a batch; what waits then comes behind the works that wait already."""
         while True:
+            self._write()
             with self._lock:
-                if not self._works and not self._queue:
+                if not self._queue:
                     self._draining = False
                     return
-                work = self._works.popleft() if self._works else None
-            if work is None:
-                self._write()
-            else:
-                _run(*work)
+                with suppress(RuntimeError):  # nothing is taken any more: go on here
+                    self._thread.submit(self._drain)
+                    return
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -361,12 +356,3 @@ def _namespace_of(request: WriteRequest) -> Namespace:
     if isinstance(request, DeleteCheckpoint):
         return request.namespace
     return request.scope.namespace
-
-
-def _run(work: Callable[[], None], future: Future[None]) -> None:
-    try:
-        work()
-    except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
-        future.set_exception(error)
-    else:
-        future.set_result(None)

@@ -40,6 +40,7 @@ from st8.engine.history import (
     resolve,
 )
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
+from st8.engine.pace import SystemTimer
 from st8.engine.redact import Search
 from st8.engine.refs import RecentRefs, Refs
 from st8.engine.requests import (
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from st8.core.findings import Event, Head
-    from st8.core.ports import BranchAt, Clock, Store, Threads
+    from st8.core.ports import BranchAt, Clock, Store, Threads, Timer
     from st8.core.redactions import Redaction
     from st8.core.revisions import Branch, Checkpoint, NamespaceInfo, Revision
     from st8.engine.backup import Base
@@ -117,6 +118,7 @@ class Engine:
         *,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         threads: Threads = ThreadPoolExecutor,
+        timer: Timer | None = None,
     ) -> None:
         """Serve ``store``, which this engine closes in the end.
 
@@ -125,6 +127,7 @@ class Engine:
             clock: Dates revisions and checkpoints.
             cache_bytes: Memory for nodes and contents.
             threads: Makes the thread that commits.
+            timer: Tells a collection how long its pieces take; the machine's if None.
 
         Raises:
             StorageFailed: The store is half a copy of another one; it stays open.
@@ -135,6 +138,7 @@ class Engine:
         self._refs = Refs(store)
         self._objects = Objects(store, cache_bytes)
         self._committer = Committer(store, clock, self._refs, self._objects, threads)
+        self._timer = timer or SystemTimer()
         self._collecting = threading.Lock()
         self._restoring = threading.Lock()
         self._forgetters: list[Callable[[], None]] = []
@@ -461,6 +465,7 @@ class Engine:
             only=namespace,
             now_ns=self._clock.now_ns(),
             stopping=self._stopping,
+            timer=self._timer,
         )
 
     def collection_epoch(self) -> int:

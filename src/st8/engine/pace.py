@@ -16,8 +16,11 @@ from st8.core.errors import ShuttingDown
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
-__all__ = ["Pace", "Pieces"]
+    from st8.core.ports import Timer
+
+__all__ = ["Pace", "Pieces", "SystemTimer"]
 
 _SLICE_S: Final = 0.001
 _REST_S_MAX: Final = 0.1
@@ -25,13 +28,24 @@ _PIECE_S: Final = 0.01
 """What a piece should take; a commit that waits for it does so once."""
 
 
+class SystemTimer:
+    """The timer of the machine; see :class:`~st8.core.ports.Timer`."""
+
+    time = staticmethod(time.perf_counter)
+
+    def wait(self, wait: Callable[[float], bool], at_most_s: float) -> bool:
+        """See :class:`~st8.core.ports.Timer`."""
+        return wait(at_most_s)
+
+
 class Pace:
     """The pace of one thread that works in the background."""
 
-    def __init__(self, stopping: threading.Event) -> None:
+    def __init__(self, stopping: threading.Event, timer: Timer) -> None:
         """Begin to work, until ``stopping`` is set."""
         self._stopping = stopping
-        self._since_s = time.perf_counter()
+        self._timer = timer
+        self._since_s = timer.time()
 
     def rest(self, at_least_s: float = 0.0) -> None:
         """Rest as long as was worked, if that was long enough; call it often.
@@ -42,14 +56,14 @@ class Pace:
         Raises:
             ShuttingDown: It is time to stop.
         """
-        worked_s = max(time.perf_counter() - self._since_s, at_least_s)
+        worked_s = max(self._timer.time() - self._since_s, at_least_s)
         if worked_s >= _SLICE_S:
-            if self._stopping.wait(min(worked_s, _REST_S_MAX)):
+            if self._timer.wait(self._stopping.wait, min(worked_s, _REST_S_MAX)):
                 raise ShuttingDown(
                     "the daemon is shutting down, and what it was doing in the "
                     "background is not done; the next time it goes on from there"
                 )
-            self._since_s = time.perf_counter()
+            self._since_s = self._timer.time()
 
 
 class Pieces:
