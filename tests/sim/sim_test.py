@@ -10,14 +10,19 @@ import os
 import re
 import subprocess
 import sys
-from functools import partial
+from collections import Counter
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from st8.core.ports import CommitTimes
+from st8.engine import choice, collect
 from st8.engine.commit import Committer
 from st8.engine.draft import Draft
+from st8.engine.engine import Engine
+from st8.engine.history import history
+from st8.engine.integers import Integers
 from st8.engine.refs import Refs
 from st8.store.memory import MemoryStore
 from st8.testing.sim import Host, Stuck, World
@@ -27,43 +32,56 @@ from st8.testing.simstore import Seat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from st8.core.ports import Batch
+    from st8.core.ids import Namespace
+    from st8.core.ports import Batch, Pointers
 
-_SEEDS = range(40)
-_EMBEDDED = range(4)
-_PLANTED = range(40)
+_SEEDS = range(28)
+_EMBEDDED = range(1, 5)
+_PLANTED = range(4, 40)
+"""From the first world on in which somebody collects, backs up and redacts."""
+
+
+@cache
+def _world(seed: int, *, embedded: bool = False) -> Outcome:
+    """Return what came of a world, for tests that do not change the product."""
+    return run(seed, embedded=embedded)
 
 
 def test_nothing_is_lost_in_any_world() -> None:
     """What was acknowledged is there, the rest once at most, and one order explains all.
 
-    Watchers are told each revision once and in order, whatever went wrong before.
+    Watchers are told each revision once and in order, whatever went wrong before, and
+    at once where nothing does. What collections have removed was theirs to remove, a
+    backup is the store of one moment, and what was redacted is served by nobody.
     """
     kinds: set[str] = set()
+    done: Counter[str] = Counter()
     for seed in _SEEDS:
-        outcome = run(seed)
+        outcome = _world(seed)
         kinds.add(outcome.kind)
+        done.update(outcome.counts)
 
         assert () == outcome.wrong, str(outcome)
     assert {"alone", "workers", "apart"} == kinds
+    assert all(done[deed] for deed in ("collected", "backups", "redactions"))
 
 
 def test_nothing_is_lost_on_the_embedded_store() -> None:
     """The same of one daemon on SQLite, which crashes within its transactions, too."""
     for seed in _EMBEDDED:
-        outcome = run(seed, embedded=True)
+        outcome = _world(seed, embedded=True)
 
         assert () == outcome.wrong, str(outcome)
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_a_seed_is_the_same_run_in_another_process(hash_seed: str) -> None:
+def test_a_seed_is_the_same_run_in_another_process() -> None:
     """The digest of the trace depends on the seed alone, not on the hashes of names."""
     program = (
         "from st8.testing.simrig import run\n"
-        "print(*(run(seed).digest for seed in (1, 2, 5)))\n"
+        "print(*(run(seed).digest for seed in (4, 7)))\n"
         "print(run(1, embedded=True).digest)"
     )
+    hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
@@ -72,13 +90,13 @@ def test_a_seed_is_the_same_run_in_another_process(hash_seed: str) -> None:
         text=True,
     )
 
-    here = [*(run(seed) for seed in (1, 2, 5)), run(1, embedded=True)]
+    here = [*map(_world, (4, 7)), _world(1, embedded=True)]
     assert [outcome.digest for outcome in here] == done.stdout.split()
 
 
 def test_other_seeds_are_other_runs() -> None:
     """Else the rig would look at one run again and again."""
-    assert 5 == len({run(seed).digest for seed in range(5)})
+    assert 5 == len({_world(seed).digest for seed in range(5)})
 
 
 def _acknowledge_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +142,34 @@ def _forget_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Draft, "answer", lambda *_: None)
 
 
+def _keep_contents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep in memory what was redacted."""
+    monkeypatch.setattr(Engine, "_forget_contents", lambda _: None)
+
+
+def _mark_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep what branches hold."""
+    monkeypatch.setattr(collect, "mark", lambda *_: Integers())
+
+
+def _keep_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collect one of the revisions of each branch that are to stay."""
+    monkeypatch.setattr(
+        choice, "history", lambda refs, head, keep: history(refs, head, keep - 1)
+    )
+
+
+def _leave_out_a_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Back up all branches but one."""
+    pointers = MemoryStore.pointers
+
+    def lacking(self: MemoryStore, namespace: Namespace | None) -> Pointers:
+        found = pointers(self, namespace)
+        return found._replace(branches=found.branches[1:])
+
+    monkeypatch.setattr(MemoryStore, "pointers", lacking)
+
+
 class _Bug(NamedTuple):
     plant: Callable[[pytest.MonkeyPatch], None]
     finding: str
@@ -137,8 +183,14 @@ _BUGS = {
     "revision taken outside the lock": _Bug(
         _take_the_number_outside, "stored as|and lost|given twice"
     ),
-    "a move that watchers are not told": _Bug(_tell_nobody, "missing at the end"),
+    "a move that watchers are not told": _Bug(_tell_nobody, "not told at once"),
     "forget idempotency keys": _Bug(_forget_keys, "made twice|as not made"),
+    "keep in memory what was redacted": _Bug(
+        _keep_contents, "served after it was redacted"
+    ),
+    "sweep what branches hold": _Bug(_mark_nothing, "is missing"),
+    "keep fewer revisions than asked for": _Bug(_keep_too_few, "should have stayed"),
+    "leave a branch out of a backup": _Bug(_leave_out_a_branch, "lacks branches"),
 }
 
 

@@ -20,7 +20,7 @@ from st8.core.revisions import encode as encode_revision
 from st8.testing.checker import Fork, Operation, Read, Write, check
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
 
     from st8.core.ids import Digest
     from st8.core.node import Node
@@ -49,14 +49,23 @@ class Oracle:
         unapplied: Writes without an answer that were not.
     """
 
-    def __init__(self, ledger: Ledger, *, kept: int | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        kept: int | None = None,
+        redacted: Mapping[Digest, str] | None = None,
+    ) -> None:
         """Judge by ``ledger``.
 
         With ``kept`` revisions may have been collected that have as many newer ones
-        on their branch.
+        on their branch. Contents that are in ``redacted``, then or at a look, may be
+        missing where the store says that they were redacted.
         """
         self._ledger = ledger
         self._kept = kept
+        self._redacted: Mapping[Digest, str] = {} if redacted is None else redacted
+        self._out: dict[Digest, bytes] = {}
         self._right: set[Digest] = set()
         self.stored: dict[str, Revision] = {}
         self._reads: list[Read] = []
@@ -71,7 +80,12 @@ class Oracle:
         return len(self._right)
 
     def look(
-        self, store: Store, *, thorough: bool = False, aside: Container[str] = ()
+        self,
+        store: Store,
+        *,
+        thorough: bool = False,
+        aside: Container[str] = (),
+        gone: Iterable[Revision] = (),
     ) -> list[str]:
         """Return everything that is wrong in ``store``, a sentence each.
 
@@ -79,11 +93,17 @@ class Oracle:
             store: What the daemon left, opened.
             thorough: Read every object again, and every branch's head whole.
             aside: Namespaces that others write to than those of the ledger.
+            gone: Revisions that are known to have been there, and are not any more.
         """
         if thorough:
             self._right.clear()
         self.stored = {}
         self.revisions = 0
+        self._out = {
+            redaction.digest: self._redacted[redaction.digest].encode()
+            for redaction in store.redactions()
+            if redaction.digest in self._redacted
+        }
         wrong: list[str] = []
         for name in _namespaces(store):
             if name in aside:
@@ -92,6 +112,11 @@ class Oracle:
                 wrong += self._look_at(store, name, thorough=thorough)
             except Corrupt as error:
                 wrong.append(f"{name}: {error.detail}")
+        self._count_numbers([*self.stored.values(), *gone])
+        for revision in gone:
+            if not self._may_be_collected(*revision.scope, revision.number):
+                wrong.append(f"{revision.scope}: {revision.number} should have stayed")
+            self.stored[revision.message] = revision
         return [*wrong, *self._compare_ledger(store)]
 
     def explain(self) -> list[str]:
@@ -128,6 +153,7 @@ class Oracle:
         for revision in records.values():
             yield from self._check_parents(namespace, revision, records)
             yield from self._check_tree(store, revision.root)
+            yield from self._check_tree(store, revision.parent_root)
             if revision.message in self.stored:
                 yield f"{namespace}: {revision.message!r} was made twice"
             self.stored[revision.message] = revision
@@ -156,7 +182,7 @@ class Oracle:
                     yield f"content {content.hex()} does not match its digest"
                 self._right.add(content)
             for content in new:
-                if content not in self._right:
+                if content not in self._right and content not in self._out:
                     yield f"content {content.hex()} is missing"
 
     def _check_parents(
@@ -183,20 +209,34 @@ class Oracle:
                 revision.number,
                 now_ns,
                 now_ns,
-                {key: data.decode() for key, data in _items(store, revision.root)},
+                {key: data.decode() for key, data in self._items(store, revision.root)},
                 at=revision.number,
                 name="the state on disk",
             )
         )
+
+    def _items(self, store: Store, root: Digest) -> Iterator[tuple[str, bytes]]:
+        """Yield keys and contents of a state that was found right.
+
+        Contents that were redacted are what they were.
+        """
+        if root == EMPTY_ROOT:
+            return
+        node = _node(store, root)
+        children = node.children()
+        if node.level:
+            for child in children:
+                yield from self._items(store, child)
+            return
+        contents = self._out | store.objects(children)
+        for key, child in zip(node.keys, children, strict=True):
+            yield key.decode(), contents[child]
 
     # --- the store and the ledger --------------------------------------------------
 
     def _compare_ledger(self, store: Store) -> Iterator[str]:
         """Check that what was acknowledged is there, and nothing that was not sent."""
         attempts = self._ledger.attempts
-        self._numbers.clear()
-        for revision in self.stored.values():
-            insort(self._numbers.setdefault(revision.scope, []), revision.number)
         self.applied = self.unapplied = 0
         for name, revision in self.stored.items():
             attempt = attempts.get(name)
@@ -221,7 +261,9 @@ class Oracle:
                     f"{attempt.name}: was answered as not made, and was made: "
                     f"{attempt.answer}"
                 )
-        elif stored is None and not self._may_be_collected(attempt):
+        elif stored is None and not self._may_be_collected(
+            attempt.namespace, attempt.branch, attempt.answer["revision"]
+        ):
             yield (
                 f"{attempt.name}: acknowledged as revision "
                 f"{attempt.answer['revision']}, and lost"
@@ -232,13 +274,17 @@ class Oracle:
             if actual != (expected["revision"], expected["digest"], expected["root"]):
                 yield f"{attempt.name}: acknowledged as {expected}, stored as {actual}"
 
-    def _may_be_collected(self, attempt: Attempt) -> bool:
+    def _count_numbers(self, revisions: Iterable[Revision]) -> None:
+        self._numbers.clear()
+        for revision in revisions:
+            insort(self._numbers.setdefault(revision.scope, []), revision.number)
+
+    def _may_be_collected(self, namespace: str, branch: str, number: int) -> bool:
         """Return whether so many revisions follow one that it need not be there."""
         if self._kept is None:
             return False
-        numbers = self._numbers.get((attempt.namespace, attempt.branch), [])
-        later = len(numbers) - bisect_right(numbers, attempt.answer["revision"])
-        return later >= self._kept
+        numbers = self._numbers.get((namespace, branch), [])
+        return len(numbers) - bisect_right(numbers, number) >= self._kept
 
     def _operations(self) -> Iterator[Operation]:
         """Yield what all clients did and saw, as the checker wants it."""
@@ -294,6 +340,8 @@ def _check_refs(
             head = records.get(branch.head)
             if head is None or head.digest != branch.head_digest:
                 yield f"{namespace}: branch {branch.name!r} has a wrong head"
+            if branch.base and branch.base not in records:
+                yield f"{namespace}: the base of branch {branch.name!r} is gone"
             if branch.head != newest.get(branch.name, branch.base):
                 yield f"{namespace}: branch {branch.name!r} is not at its newest"
         after = branches[-1].name
@@ -342,18 +390,3 @@ def _node(store: Store, digest: Digest) -> Node:
     if hash_of(data) != digest:
         raise Corrupt(f"node {digest.hex()} does not match its digest")
     return decode_node(data)
-
-
-def _items(store: Store, root: Digest) -> Iterator[tuple[str, bytes]]:
-    """Yield keys and contents of a state that was found right."""
-    if root == EMPTY_ROOT:
-        return
-    node = _node(store, root)
-    children = node.children()
-    if node.level:
-        for child in children:
-            yield from _items(store, child)
-        return
-    contents = store.objects(children)
-    for key, child in zip(node.keys, children, strict=True):
-        yield key.decode(), contents[child]

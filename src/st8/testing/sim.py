@@ -170,7 +170,7 @@ class World:
             drawn = self.chance.random()
             if drawn < _NAPS:
                 self.nap(self.chance.randrange(_NAP_NS_MAX))
-            elif drawn > _NAPS + _GOES_ON:
+            elif drawn > _NAPS + _GOES_ON and (self._ready or self._threads):
                 self._threads.append(actor)
                 self._leave(actor)
 
@@ -181,11 +181,33 @@ class World:
             Crashed: The host is gone.
             Stuck: It is something else.
         """
+        actor = self._who_waits()
+        end_ns = self.now_ns + length_ns
+        others = self._ready or self._threads
+        if not others and (not self._timers or end_ns < self._timers[0][0]):
+            self.now_ns = end_ns  # nothing else would go on before
+            return
+        self.at(end_ns, partial(self._wake, actor))
+        self._leave(actor)
+
+    def wait_for(self, future: Future[Any]) -> None:
+        """Return once a future is done; as :meth:`nap` otherwise."""
+        actor = self._who_waits()
+        future.add_done_callback(lambda _: self._wake(actor))
+        self._leave(actor)
+
+    @contextmanager
+    def undivided(self) -> Generator[None]:
+        """Have nothing come in between what the block does, at any place."""
         actor = self._actor
         if not isinstance(actor, _Thread) or actor.whole:
-            raise Stuck("what can't wait for others would have to")
-        self.at(self.now_ns + length_ns, partial(self._wake, actor))
-        self._leave(actor)
+            yield
+            return
+        actor.whole = True
+        try:
+            yield
+        finally:
+            actor.whole = False
 
     def thread(
         self,
@@ -228,6 +250,12 @@ class World:
     def give_back(self) -> None:
         """Let the world go on, from a thread that does not for now."""
         self._back.give()
+
+    def _who_waits(self) -> _Thread:
+        actor = self._actor
+        if not isinstance(actor, _Thread) or actor.whole:
+            raise Stuck("what can't wait for others would have to")
+        return actor
 
     def _wake(self, thread: _Thread) -> None:
         if not thread.host.dead:
@@ -319,6 +347,11 @@ class Host(asyncio.BaseEventLoop):
     def threads(self, max_workers: int, thread_name_prefix: str) -> Executor:
         """Return threads of this host, as :class:`~st8.core.ports.Threads` wants it."""
         return _Threads(self._world, self, max_workers, thread_name_prefix)
+
+    def wait(self, wait: Callable[[float], bool], at_most_s: float) -> bool:
+        """See :class:`~st8.core.ports.Timer`."""
+        self._world.nap(int(at_most_s * SECOND_NS))
+        return wait(0)
 
     def is_last(self) -> bool:
         """Return whether there is nothing to do but one thing."""
@@ -562,6 +595,20 @@ class _Carrier(threading.Thread):
 _idle: Final[list[_Carrier]] = []
 
 
+class _Future(Future[R]):
+    """What comes of work, for whom in the world it may concern."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def result(self, timeout: float | None = None) -> R:
+        """Return the result once it is there; see :meth:`World.wait_for`."""
+        if not self.done():
+            self._world.wait_for(self)
+        return super().result(timeout)
+
+
 class _Threads(Executor):
     """Threads of a host that work can be given to."""
 
@@ -577,7 +624,7 @@ class _Threads(Executor):
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> Future[R]:
         """See :class:`concurrent.futures.Executor`."""
-        future: Future[R] = Future()
+        future: Future[R] = _Future(self._world)
         self._waiting.append((future, partial(fn, *args, **kwargs)))
         if self._running < self._number:
             self._running += 1

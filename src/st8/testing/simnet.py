@@ -189,7 +189,7 @@ class Exchange:
         at = self._messages
         self._messages += 1
         parted = (self._client.name, self._server.name) in self._network.parted
-        if at != self._lost_at and not parted:
+        if (at != self._lost_at or self._network.calm) and not parted:
             return False
         self._world.note(f"{self._label} loses message {at}")
         return True

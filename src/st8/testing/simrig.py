@@ -1,16 +1,18 @@
 """Runs whole daemons in a simulated world, from one seed, and judges what came of it.
 
-One to three daemons share a store in memory, or one has SQLite. Clients write and read over a network that
-delays, loses and cuts off; they give up, and send again what was not answered, to
-another daemon, too. Watchers come and go. Daemons crash, at any time and at any place
-that one of their threads comes to, and start again; their clocks jump. In the end all
-come to rest, and are judged: by the ledger and the oracle of the other rigs, by the exact
-checker, and by the nine rules of watches::
+One to three daemons share a store in memory, or one has SQLite. Clients write and read
+over a network that delays, loses and cuts off; they give up, and send again what was
+not answered, to another daemon, too. Watchers come and go. Daemons crash, at any time and at any place
+that one of their threads comes to, and start again; their clocks jump. In every other
+world one more client collects, backs up and redacts. In the end all come to rest, and
+hear of one more write each, at once; and are judged: by the ledger and the oracle of the
+other rigs, by the exact checker, by the nine rules of watches, and by what must come of
+a collection, a backup and a redaction::
 
     python -m st8.testing.simrig --seeds 1000 --seed 42
 
-What it does not simulate: sockets and HTTP's bytes, loss of power, collections, backups,
-and PostgreSQL, whose daemons have a store in memory that behaves as theirs.
+What it does not simulate: sockets and HTTP's bytes, loss of power, the restoring of
+backups, and PostgreSQL, whose daemons have a store in memory that behaves as theirs.
 
 The same seed is the same run, with the same digest; one that fails prints its trace's
 end. Exit code 1 when anything is wrong.
@@ -34,12 +36,10 @@ from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded: a run can be had again
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import urlencode
 
 from st8.core.errors import St8Error
-from st8.core.ids import Namespace
-from st8.core.revisions import decode
 from st8.engine.engine import Engine
 from st8.http.app import create_app
 from st8.store.memory import MemoryStore
@@ -48,6 +48,7 @@ from st8.testing.clock import FakeClock
 from st8.testing.ledger import Ledger
 from st8.testing.oracle import Oracle
 from st8.testing.sim import SECOND_NS, Crashed, Host, World
+from st8.testing.simkeeper import KEPT, Keeper
 from st8.testing.simnet import Network, ask, scope_of
 from st8.testing.simstore import KINDS, Shared
 from st8.testing.watch_checker import Feed, Past, check
@@ -62,15 +63,16 @@ from st8.testing.writers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 
     from st8.core.ports import Store
-    from st8.core.revisions import Revision
     from st8.testing.ledger import Attempt
     from st8.testing.simnet import App, Exchange
     from st8.testing.watch_checker import Told
 
 __all__ = ["Outcome", "main", "run"]
+
+R = TypeVar("R")
 
 _SCOPES: Final = tuple((n, b) for n in NAMESPACES[:2] for b in BRANCHES[:2])
 _OUTAGES: Final = (HTTPStatus.SERVICE_UNAVAILABLE,)
@@ -81,6 +83,7 @@ _PATIENCE_S: Final = (0.2, 1.5)
 _READS: Final = 0.25
 _TWICE: Final = 0.1
 _WATCHERS: Final = 2
+_KEEPERS: Final = 0.5
 _STAYS_S: Final = (0.1, 1.0)
 _ODDS: Final[dict[str, float]] = {
     "crash": 0.2,
@@ -96,7 +99,11 @@ _JUMP_S: Final = 3600.0
 _SETTLES_S: Final = 5.0
 _REST_S: Final = 60.0
 _LOOK_S: Final = 0.1
-_PAGE: Final = 10_000
+_AT_ONCE_S: Final = 0.5
+"""When whoever watches has heard of a write, where nothing goes wrong: well before a
+daemon looks by itself for what others have written."""
+_ANSWERED_S: Final = 5.0
+_TICK_S: Final = 0.005
 
 
 @dataclass
@@ -182,7 +189,7 @@ class _Daemon:
         store = cast("Store", self._shared.join(host))
         try:
             with self._world.on(host):
-                engine = Engine(store, self.clock, threads=host.threads)
+                engine = Engine(store, self.clock, threads=host.threads, timer=host)
             self._app = create_app(engine, version="simulated", threads=host.threads)
             self._world.note(f"{host.name} is up")
         except St8Error:  # the store can't be reached, and st8d ends
@@ -213,6 +220,24 @@ class _Client(Writer):
             with suppress(OSError, TimeoutError, Outage):
                 await self._act()
 
+    async def last(self, namespace: str, branch: str) -> int:
+        """Write once more, to a branch, and return as what; in a calm world.
+
+        Raises:
+            TimeoutError: It was not answered.
+            Outage: It was refused.
+        """
+        self._count += 1
+        attempt = self._apply(f"{self._name}-{self._count}", namespace, branch)
+        async with asyncio.timeout(_ANSWERED_S):
+            while True:
+                with suppress(TimeoutError):
+                    await self._post(attempt)
+                    break
+        if attempt.fate != "acknowledged":
+            raise Outage
+        return int(attempt.answer["revision"])
+
     async def _act(self) -> None:
         attempt, self._unanswered = self._unanswered, None
         if attempt is not None and attempt.revises and self._chance.random() < RETRIES:
@@ -235,6 +260,7 @@ class _Client(Writer):
         status, answer = await self._ask("POST", ROUTES[attempt.kind], body, headers)
         self._rig.world.note(f"{attempt.name} {status} {answer.get('revision')}")
         self._ledger.end(attempt, status, answer)
+        self._rig.keeper.noticed(answer)
         if self._ledger.is_outage(status):
             raise Outage
         self._unanswered = None
@@ -246,7 +272,8 @@ class _Client(Writer):
         status, answer = await self._ask("GET", f"/v1/state?{query}")
         read = f"{self._name} reads {answer.get('revision')} of {branch}"
         self._rig.world.note(f"{read} {status}")
-        self._saw(namespace, branch, called_ns, status, answer)
+        if not self._rig.keeper.noticed(answer):
+            self._saw(namespace, branch, called_ns, status, answer)
 
     async def _ask(
         self,
@@ -256,6 +283,7 @@ class _Client(Writer):
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         server = self._chance.choice(self._rig.daemons)
+        asked_ns = self._rig.world.now_ns
         async with asyncio.timeout(self._chance.uniform(*_PATIENCE_S)):
             status, text = await ask(
                 self._rig.network,
@@ -266,7 +294,7 @@ class _Client(Writer):
                 body,
                 headers or {},
             )
-        return status, json.loads(text)
+        return status, json.loads(self._rig.keeper.received(server, asked_ns, text))
 
 
 class _Line:
@@ -286,21 +314,24 @@ class _Line:
         exchange = self._rig.network.open(self._host, server, scope, b"")
         try:
             start = await exchange.message()
-            yield _Stream(start["status"], exchange)
+            yield _Stream(self._rig, start["status"], exchange)
         finally:
             exchange.close()
 
     async def get(self, target: str) -> tuple[int, bytes]:
         """See :class:`~st8.testing.watch_client.Line`."""
         server = self._chance.choice(self._rig.daemons)
-        return await ask(self._rig.network, self._host, server, "GET", target)
+        asked_ns = self._rig.world.now_ns
+        status, text = await ask(self._rig.network, self._host, server, "GET", target)
+        return status, self._rig.keeper.received(server, asked_ns, text)
 
 
 class _Stream:
     """The pieces of an answer, as chunks."""
 
-    def __init__(self, status: int, exchange: Exchange) -> None:
+    def __init__(self, rig: _Rig, status: int, exchange: Exchange) -> None:
         self.status = status
+        self._rig = rig
         self._exchange = exchange
         self._ended = False
 
@@ -311,6 +342,7 @@ class _Stream:
             self._ended = not message.get("more_body", False)
             piece: bytes = message.get("body", b"")
             if piece:
+                piece = self._rig.keeper.restored(piece)
                 return b"%x\r\n%s\r\n" % (len(piece), piece)
         return b""
 
@@ -328,7 +360,6 @@ class _Rig:
         self._outcome = Outcome(seed, kind)
         self.shared = Shared(self.world, store, kind, reopen)
         self._ledger = Ledger(outages=_OUTAGES, now_ns=lambda: self.world.now_ns)
-        self._oracle = Oracle(self._ledger)
         daemons = 1 if kind == "alone" else self._chance.randint(2, 3)
         self.daemons = [
             _Daemon(self.world, self.network, self.shared, f"st8d-{number}")
@@ -338,6 +369,20 @@ class _Rig:
             _Client(self, f"writer-{number}", self._random(), self._ledger)
             for number in range(self._chance.randint(*_WRITERS))
         ]
+        self.keeper = Keeper(
+            self.network,
+            self.daemons,
+            self.shared,
+            self._ledger,
+            chance=self._random(),
+            counts=self._outcome.counts,
+        )
+        self._keeps = self._chance.random() < _KEEPERS
+        self._oracle = Oracle(
+            self._ledger,
+            kept=KEPT if self._keeps else None,
+            redacted=self.keeper.redacted,
+        )
         known: dict[str, Told] = {}
         self._watchers = [self._watcher(number, known) for number in range(_WATCHERS)]
         self._doomed: dict[str, int] = {}
@@ -370,6 +415,7 @@ class _Rig:
             outcome.trace = self.world.tail()
         finally:
             self.world.end()
+        wrong += self.keeper.judge()
         outcome.counts["steps"] = self.world.steps
         outcome.counts["writes"] = len(self._ledger.attempts)
         outcome.counts["reads"] = len(self._ledger.reads)
@@ -390,22 +436,57 @@ class _Rig:
             for host, watcher in zip(lines, self._watchers, strict=True)
         ]
         writing = [client.host.create_task(client.work()) for client in self._clients]
+        keepers = [self.keeper] if self._keeps else []
+        keeping = [keeper.host.create_task(keeper.work()) for keeper in keepers]
         while not all(task.done() for task in writing):
             await asyncio.sleep(self._chance.expovariate(1 / _FAULTS_EVERY_S))
             self._disturb()
         self._calm()
+        for task in keeping:
+            task.cancel()
         await asyncio.sleep(_SETTLES_S)
-        wrong = [f"a client gave up: {e!r}" for e in map(_error, writing) if e]
-        wrong += self._oracle.look(self.shared.store, thorough=True)
-        wrong += [*self._ledger.faults, *self._oracle.explain()]
+        wrong = [
+            f"a client gave up: {e!r}" for e in map(_error, [*writing, *keeping]) if e
+        ]
+        for watcher in self._watchers:
+            wrong += await self._last_word(watcher)
+        await self._done(self.keeper.host, self.keeper.look())
+        gone = self.keeper.gone()
+        self._outcome.counts["collected"] = len(gone)
+        wrong += self._oracle.look(self.shared.store, thorough=True, gone=gone)
+        wrong += self._ledger.faults
         if wrong:
             return wrong  # of what else was to be told nobody can say
         pasts = self._pasts()
+        wrong += self._oracle.explain()
         end_ns = self.world.now_ns + _REST_S * SECOND_NS
         while self._lacks(pasts) and self.world.now_ns < end_ns:  # noqa: ASYNC110 - no time passes
             await asyncio.sleep(_LOOK_S)
         wrong += [f"a watcher gave up: {e!r}" for e in map(_error, watching) if e]
         return [*wrong, *self._judge(pasts)]
+
+    async def _done(self, host: Host, work: Coroutine[Any, Any, R]) -> R:
+        """Return what comes of some work on a host."""
+        task = host.create_task(work)
+        while not task.done():  # noqa: ASYNC110 - no time passes
+            await asyncio.sleep(_TICK_S)
+        return task.result()
+
+    async def _last_word(self, watcher: Watcher) -> list[str]:
+        """Write to what is watched, now that all is calm: it has to be told at once."""
+        [feed] = watcher.feeds
+        client = self._clients[0]
+        try:
+            write = client.last(feed.namespace, feed.branch)
+            revision = await self._done(client.host, write)
+        except (TimeoutError, Outage) as error:
+            return [f"{feed.namespace} can't be written to: {error!r}"]
+        end_ns = self.world.now_ns + _AT_ONCE_S * SECOND_NS
+        while watcher.positions is None or watcher.positions[0] < revision:
+            if self.world.now_ns > end_ns:
+                return [f"{watcher.name} was not told at once of {revision}"]
+            await asyncio.sleep(_TICK_S)
+        return []
 
     # --- what goes wrong --------------------------------------------------------------
 
@@ -479,15 +560,14 @@ class _Rig:
                     yield f"{found.rule}: {found.watcher}, {found.detail}"
 
     def _pasts(self) -> dict[str, Past]:
-        """Return what was stored, as the ledger says that it was meant."""
-        pasts = {namespace: Past() for namespace in NAMESPACES[:2]}
-        made: list[Revision] = []
-        store = self.shared.store
-        for name in pasts:
-            namespace = Namespace(name)
-            numbers = store.numbers(namespace, 0, _PAGE)  # type: ignore[arg-type]
-            made += map(decode, store.revisions(namespace, numbers).values())
-        for revision in sorted(made, key=lambda one: one.number):
+        """Return what was made, as the ledger says that it was meant.
+
+        And note what writes have kept of their branches because it was redacted where
+        they went back to.
+        """
+        kept = KEPT if self._keeps else 0
+        pasts = {namespace: Past(kept=kept) for namespace in NAMESPACES[:2]}
+        for made, revision in enumerate(self.shared.made):
             past = pasts[revision.scope.namespace]
             attempt = self._ledger.attempts.get(revision.message)
             if attempt is None:
@@ -495,6 +575,12 @@ class _Rig:
             parent = revision.parents[0].number if revision.parents else 0
             before = past.state(parent)
             start = before if attempt.source is None else past.state(attempt.source)
+            if attempt.source is not None:
+                attempt.edits = {
+                    key: before.get(key)
+                    for key, content in start.items()
+                    if self.shared.was_redacted(content, made)
+                }
             edits = {key: start.get(key) for key in {**before, **start}}
             past.add(
                 revision.scope.branch,
@@ -507,7 +593,7 @@ class _Rig:
 
 
 def _error(task: asyncio.Task[Any]) -> BaseException | None:
-    return task.exception() if task.done() else None
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
