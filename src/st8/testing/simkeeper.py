@@ -140,19 +140,15 @@ class Keeper:
                 await deed()
 
     def received(self, server: Server, asked_ns: int, text: bytes) -> bytes:
-        """Return the answer to a read as :meth:`restored` does.
+        """Return what a client was sent, with the contents that were redacted.
 
-        It is a fault if it has a content that was redacted for all when it was asked.
+        It is a fault if it has one that was redacted for all when it was asked for.
         """
         for one in self._redactions.values():
             if one.done_ns is not None and one.sent in text:
                 heard_ns = 0 if server is one.server else _HEARD_NS
                 if asked_ns >= one.done_ns + heard_ns:
                     self._fault(f"{one.attempt.name}: served after it was redacted")
-        return self.restored(text)
-
-    def restored(self, text: bytes) -> bytes:
-        """Return what a client was sent, with the contents that were redacted."""
         return _MARK.sub(self._put_back, text)
 
     def noticed(self, answer: Any) -> bool:

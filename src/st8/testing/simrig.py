@@ -311,10 +311,12 @@ class _Line:
         headers = {"Last-Event-ID": last_id} if last_id else {}
         scope = scope_of("GET", target, b"", headers)
         server = self._chance.choice(self._rig.daemons)
+        asked_ns = self._rig.world.now_ns
         exchange = self._rig.network.open(self._host, server, scope, b"")
         try:
             start = await exchange.message()
-            yield _Stream(self._rig, start["status"], exchange)
+            received = partial(self._rig.keeper.received, server, asked_ns)
+            yield _Stream(start["status"], exchange, received)
         finally:
             exchange.close()
 
@@ -329,9 +331,11 @@ class _Line:
 class _Stream:
     """The pieces of an answer, as chunks."""
 
-    def __init__(self, rig: _Rig, status: int, exchange: Exchange) -> None:
+    def __init__(
+        self, status: int, exchange: Exchange, received: Callable[[bytes], bytes]
+    ) -> None:
         self.status = status
-        self._rig = rig
+        self._received = received
         self._exchange = exchange
         self._ended = False
 
@@ -342,7 +346,7 @@ class _Stream:
             self._ended = not message.get("more_body", False)
             piece: bytes = message.get("body", b"")
             if piece:
-                piece = self._rig.keeper.restored(piece)
+                piece = self._received(piece)
                 return b"%x\r\n%s\r\n" % (len(piece), piece)
         return b""
 
