@@ -159,6 +159,35 @@ def test_a_batch_is_bounded(store: FaultyStore, engine: Engine) -> None:
     assert [0, 256, 256, 88] == sizes
 
 
+def test_what_comes_between_batches_waits_for_one(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """However many writes wait, it is done after the batch that is being written."""
+    commits: list[int] = []
+    with _held(store, engine):
+        waiting = [submit(engine, apply_request({"k": f"{n}"})) for n in range(300)]
+        between = engine._committer.between_batches(
+            lambda: commits.append(store.calls["commit"])
+        )
+    between.result()
+    wait(waiting)
+
+    assert [1] == commits
+    assert 3 == store.calls["commit"]
+
+
+def test_all_that_waits_is_written_when_the_engine_closes(
+    store: FaultyStore, engine: Engine
+) -> None:
+    """Also what is more than a batch, when the thread takes nothing any more."""
+    with _held(store, engine):
+        waiting = [submit(engine, apply_request({"k": f"{n}"})) for n in range(600)]
+        engine._committer._thread.shutdown(wait=False)
+    engine._committer.close()
+
+    assert list(range(1, 601)) == _numbers(waiting)
+
+
 def test_big_writes_are_spread_over_commits(store: FaultyStore, engine: Engine) -> None:
     """One commit takes about 32 MiB at most, so that it holds nobody up for long."""
     content = "x" * (4 * 1024 * 1024)

@@ -99,7 +99,7 @@ _JUMP_S: Final = 3600.0
 _SETTLES_S: Final = 5.0
 _REST_S: Final = 60.0
 _LOOK_S: Final = 0.1
-_AT_ONCE_S: Final = 0.5
+_AT_ONCE_S: Final = 0.2
 """When whoever watches has heard of a write, where nothing goes wrong: well before a
 daemon looks by itself for what others have written."""
 _ANSWERED_S: Final = 5.0
