@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import closing, nullcontext
+from contextlib import closing
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 import apsw
 import pytest
 
+from st8.core.ids import Key, Message
 from st8.core.ports import Batch, CommitTimes
+from st8.engine.engine import Engine
+from st8.engine.requests import Redact
 from st8.store import sqlite, sqlite_log
+from st8.store.codec import pack
 from st8.store.sqlite import SqliteStore
 from st8.testing.batches import write
+from st8.testing.clock import FakeClock
 from st8.testing.power_disk import Disk, Note, Recorder, place
 from st8.testing.power_work import record
 from st8.testing.powerrig import open_sqlite, run
 from tests.crash import mutants
+from tests.engine.acts import SCOPE, apply, selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +133,7 @@ def never_sync_directories(patch: pytest.MonkeyPatch) -> None:
 
 def leave_what_is_redacted(patch: pytest.MonkeyPatch) -> None:
     """Delete what is redacted, and leave its bytes where they were."""
-    patch.setattr(SqliteStore, "_overwriting", lambda _: nullcontext())
+    patch.setattr(SqliteStore, "erase", lambda *_: 0)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +262,30 @@ def test_the_recorder_sees_what_sqlite_does(tmp_path: Path) -> None:
     reopened = apsw.Connection(str(tmp_path / "again" / "a.db"))
     assert [(20_000,)] == reopened.execute("SELECT length(x) FROM t").fetchall()
     reopened.close()
+
+
+def test_what_was_redacted_is_on_no_disk(tmp_path: Path) -> None:
+    """However the power goes then; SQLite does not sync the end of its log."""
+    recorder = Recorder(tmp_path)
+    secret = Random(0).randbytes(200).hex()
+    with (
+        recorder.watching(),
+        closing(SqliteStore(tmp_path, vfs=recorder.vfs)) as store,
+        closing(Engine(store, FakeClock())) as engine,
+    ):
+        apply(engine, {"a": secret, "b": "1"})
+        apply(engine, {"a": "2"})
+        engine.redact(Redact(SCOPE, Key("a"), selector(1), Message("it leaked")))
+        notes = list(recorder.notes)
+    disk = Disk({})
+    for note in notes:
+        disk.take(note)
+
+    trace = pack(secret.encode())[50:80]
+    assert any(trace in note.data for note in notes)
+    for seed in range(50):
+        image = disk.image(Random(seed))
+        assert not any(trace in data for data in image.values())
 
 
 class _Applied(Random):

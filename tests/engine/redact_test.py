@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import closing
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,10 @@ from st8.core.limits import REDACTED_PLACES
 from st8.engine.engine import Engine
 from st8.engine.requests import Redact
 from st8.engine.transfer import Place, transfer
+from st8.store.codec import pack
+from st8.store.directory import hold_directory
 from st8.store.memory import MemoryStore
+from st8.store.peers import Peers
 from st8.store.postgres import PostgresStore
 from st8.store.sqlite import SqliteStore
 from st8.testing.clock import SECOND_NS, FakeClock
@@ -346,6 +350,47 @@ def test_its_bytes_are_gone_from_the_files(tmp_path: Path) -> None:
 
     assert SECRET.encode() in there
     assert SECRET.encode() not in left
+
+
+def test_bytes_that_moving_rows_left_are_gone_too(tmp_path: Path) -> None:
+    """SQLite copies rows to other pages, and leaves them where they were."""
+    with closing(Engine(SqliteStore(tmp_path), FakeClock())) as engine:
+        _leak_many(engine, engine, tmp_path)
+
+
+def test_another_that_shares_the_files_does_not_bring_them_back(tmp_path: Path) -> None:
+    """What it remembers of pages is no longer so when they were overwritten."""
+    with (
+        closing(hold_directory(tmp_path)),
+        closing(Peers(2)) as peers,
+        closing(Engine(SqliteStore(tmp_path, peer=peers.peer(0)), FakeClock())) as one,
+        closing(Engine(SqliteStore(tmp_path, peer=peers.peer(1)), FakeClock())) as two,
+    ):
+        _leak_many(one, two, tmp_path)
+
+
+def _leak_many(one: Engine, two: Engine, folder: Path) -> None:
+    """Write to both, redact with ``one``, and look for the bytes."""
+    chance = Random(1)
+    leaked = {
+        f"k{number}": chance.randbytes(chance.choice([100, 700, 3_000])).hex()
+        for number in range(200)
+    }
+    for number, (key, content) in enumerate(leaked.items()):
+        apply(two if number % 2 else one, {key: content})
+    for key in list(leaked)[::10]:
+        apply(two, {key: "new"})
+        redact(one, key, revision=int(key[1:]) + 1)
+        # What is stored already is stamped, on the pages where it stands.
+        neighbours = [leaked[f"k{int(key[1:]) + near}"] for near in range(1, 10)]
+        for engine in (two, one):
+            some = {f"{near} of {key}": each for near, each in enumerate(neighbours)}
+            apply(engine, some | {"last": chance.randbytes(900).hex()})
+    files = b"".join(path.read_bytes() for path in folder.iterdir())
+
+    stored = {key: pack(content.encode()) for key, content in leaked.items()}
+    there = {key for key, data in stored.items() if data[40:60] in files}
+    assert there == {key for key in leaked if int(key[1:]) % 10}
 
 
 def test_other_daemons_hear_of_it(postgres: PostgresServer) -> None:

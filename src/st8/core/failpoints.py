@@ -65,6 +65,7 @@ NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "sqlite.epoch_raised": "an epoch is raised, in a transaction",
         "sqlite.revisions_removed": "and revisions are removed",
         "sqlite.redacted": "a content is deleted, in a transaction",
+        "sqlite.erased": "some of what deletions have left is overwritten, not synced",
         "sqlite.objects_removed": "objects are deleted, in a transaction",
         "sqlite.shrunk": "the file is made smaller, in a transaction",
         "sqlite.before_log_moved": "a collection will move the log into the file",

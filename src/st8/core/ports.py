@@ -460,11 +460,25 @@ class Store(Protocol):
         what it finds is still so when they are stored. What it raises is raised, and
         nothing is changed then. One that is there already stays as it is. Returns the
         new epoch: a batch of an earlier one is :class:`Stale`. Others that share the
-        store soon hear that anything may have moved. What is deleted is overwritten as
-        far as the store can do that.
+        store soon hear that anything may have moved. The bytes of what is deleted may
+        still be where it was, see :meth:`erase`.
 
         Raises:
             St8Error: See :meth:`commit`.
+        """
+        ...
+
+    def erase(self, position: int, limit: int) -> int:
+        """Overwrite what deletions have left of bytes, in a piece of the store.
+
+        In up to ``limit`` pages of it from ``position``, 1 at first; durable on return.
+        Returns where to go on, 0 at the end, and where it is not the store that sees
+        to that.
+
+        Raises:
+            OutcomeUnknown: They may still be there: it failed, there is no space, or
+                somebody goes on for seconds to read what was before.
+            StoreFenced: A write has failed before.
         """
         ...
 

@@ -41,7 +41,7 @@ from st8.engine.history import (
 )
 from st8.engine.objects import Objects, ObjectSource, OverlaidObjects
 from st8.engine.pace import SystemTimer
-from st8.engine.redact import Search
+from st8.engine.redact import Search, erase
 from st8.engine.refs import RecentRefs, Refs
 from st8.engine.requests import (
     HEAD,
@@ -547,6 +547,7 @@ class Engine:
 
         failpoint("redact.before_turn")
         self._committer.between_batches(work).result()
+        erase(self._store, self._committer)
         return search.result()
 
     def verify(

@@ -36,15 +36,35 @@ if TYPE_CHECKING:
     from st8.core.ids import Digest, Namespace
     from st8.core.ports import Store
     from st8.core.revisions import Revision
+    from st8.engine.commit import Committer
     from st8.engine.objects import Objects
     from st8.engine.refs import Refs
     from st8.engine.requests import Redact
 
-__all__ = ["Places", "Search"]
+__all__ = ["Places", "Search", "erase"]
 
 _NODES_AT_ONCE: Final = 64
+_PAGES_AT_ONCE: Final = 64
+"""Commits wait for so many: some 20 ms, with the syncs."""
 _SHOWN: Final = 5
 """Branches that are named where a content is in use."""
+
+
+def erase(store: Store, committer: Committer) -> None:
+    """Overwrite what deletions have left in a store, while others write between pieces.
+
+    Raises:
+        OutcomeUnknown: It may still be there.
+        St8Error: See :meth:`Store.erase`.
+    """
+    position = 1
+
+    def work() -> None:
+        nonlocal position
+        position = store.erase(position, _PAGES_AT_ONCE)
+
+    while position:
+        committer.between_batches(work).result()
 
 
 class Places:

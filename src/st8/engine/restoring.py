@@ -54,7 +54,7 @@ from st8.core.revisions import (
 from st8.engine import unfinished
 from st8.engine.frames import unpacked
 from st8.engine.intake import Intake
-from st8.engine.redact import Places
+from st8.engine.redact import Places, erase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -660,6 +660,7 @@ class _Restore:
 
         look()
         self._committer.between_batches(work).result()
+        erase(self._store, self._committer)
 
 
 def _at(revision: Revision, link: Link) -> tuple[Namespace, RevisionNumber]:

@@ -283,6 +283,12 @@ class MemoryStore:
         self._check_open()
         return Shrunk(0)
 
+    def erase(self, position: int, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`: there is no file."""
+        del position, limit
+        self._check_open()
+        return 0
+
     def tidy(self) -> None:
         """See :class:`~st8.core.ports.Store`: nothing is put off."""
         self._check_open()

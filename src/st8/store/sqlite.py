@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import apsw
 
@@ -38,7 +38,7 @@ from st8.core.ports import (
     Shrunk,
     Swept,
 )
-from st8.store import schema, sqlite_check, sqlite_collect, sqlite_log
+from st8.store import schema, sqlite_check, sqlite_collect, sqlite_erase, sqlite_log
 from st8.store.codec import pack
 from st8.store.directory import make_directory, sync_directory
 from st8.store.lock import Claim, DirectoryLock, Turns
@@ -224,20 +224,42 @@ class SqliteStore(SqliteReads):
         return Raised(epoch, deleted)
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
-        """See :class:`~st8.core.ports.Store`.
-
-        What is deleted is overwritten with zeros, in the file and, unless somebody
-        goes on reading what was before for some seconds, in the log too.
-        """
-        with self.turn():
-            with self._overwriting(), self._writing() as writer:
-                write_redactions(writer, choose())
-                epoch = count_up_epoch(writer)
-                failpoint("sqlite.redacted")
-            with self._write_lock:
-                self._move_all(truncate=True)
+        """See :class:`~st8.core.ports.Store`."""
+        with self.turn(), self._writing() as writer:
+            write_redactions(writer, choose())
+            epoch = count_up_epoch(writer)
+            failpoint("sqlite.redacted")
         self._tell(None)
         return epoch
+
+    def erase(self, position: int, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`: in the file, and all of the log."""
+        log = self._path.with_name(sqlite_log.NAME)
+        with self.turn(), self._write_lock:
+            self._check_fence()
+            try:
+                sqlite_collect.move_log(self._writer, truncate=True)
+                if log.stat().st_size:
+                    raise self._not_erased("somebody goes on reading what was before")
+                sqlite_log.sync(log)
+                with self._raw_file() as file:
+                    after = sqlite_erase.erase(file, position, limit)
+                    failpoint("sqlite.erased")
+                    file.xSync(apsw.SQLITE_SYNC_NORMAL)
+                # Or it would write what it remembers of these pages.
+                self._writer.execute("PRAGMA shrink_memory")
+            except apsw.FullError:
+                raise self._not_erased("there is no space left") from None
+            except (apsw.Error, OSError) as error:
+                self._fence(f"overwriting what was deleted failed: {error}")
+                raise self._not_erased(str(error)) from None
+        return after
+
+    def _not_erased(self, reason: str) -> OutcomeUnknown:
+        return OutcomeUnknown(
+            "it is redacted, and nobody is shown it any more, but its bytes could not "
+            f"be overwritten in {self._path.parent}: {reason}. Redact it again"
+        )
 
     def sweep(
         self, marked: Container[int], epoch: int, after: int, limit: int
@@ -529,14 +551,14 @@ class SqliteStore(SqliteReads):
             if self._log_pages >= self._checkpoint_pages:
                 self._move_all()
 
-    def _move_all(self, *, truncate: bool = False) -> None:
+    def _move_all(self) -> None:
         """Move the log to the file, between two commits; what is committed stays so.
 
         SQLite would do this itself, as a part of a commit, and keep its errors to
-        itself. ``truncate`` also cuts the log off, if nobody reads in it.
+        itself.
         """
         try:
-            sqlite_collect.move_log(self._writer, truncate=truncate)
+            sqlite_collect.move_log(self._writer)
         except apsw.FullError:
             return  # it stays in the log until there is room
         except apsw.Error as error:
@@ -548,21 +570,14 @@ class SqliteStore(SqliteReads):
         return apsw.SQLITE_OK
 
     @contextmanager
-    def _overwriting(self) -> Generator[None]:
-        """Have what is deleted meanwhile overwritten with zeros.
-
-        Raises:
-            StorageFailed: That can't be had.
-        """
+    def _raw_file(self) -> Generator[Any]:
+        """Give the file as it is; by SQLite's ways, which keep its locks on it."""
+        flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
+        file = apsw.VFSFile(self._vfs or "", os.fspath(self._path), [flags, 0])
         try:
-            self._writer.execute("PRAGMA secure_delete = ON")
-        except apsw.Error as error:
-            raise StorageFailed(f"can't write {self._path}: {error}") from None
-        try:
-            yield
+            yield file
         finally:
-            with suppress(apsw.Error):
-                self._writer.execute("PRAGMA secure_delete = OFF")
+            file.xClose()
 
     @contextmanager
     def _moving(self) -> Generator[None]:

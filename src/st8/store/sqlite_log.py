@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["NAME", "renew"]
+__all__ = ["NAME", "renew", "sync"]
 
 NAME: Final = "st8.db-wal"
 """The file, in a state directory."""
@@ -39,6 +39,19 @@ def renew(log: Path) -> None:
         position = 0
         while chunk := os.pread(handle, _CHUNK, position):
             position += os.pwrite(handle, chunk, position)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync(log: Path) -> None:
+    """Make durable what was done to a log: SQLite does not, where it cuts it off.
+
+    Raises:
+        OSError: It can't be, and what is on the disk is not known.
+    """
+    handle = os.open(log, os.O_RDWR | os.O_CLOEXEC)
+    try:
         os.fsync(handle)
     finally:
         os.close(handle)

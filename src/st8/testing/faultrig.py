@@ -76,7 +76,12 @@ _COLLECTING: Final = (
     "postgres.after_sweep",
 )
 """What the names of places begin with that only a collection comes to."""
-_REDACTING: Final = ("redact.", "sqlite.redacted", "postgres.redacted")
+_REDACTING: Final = (
+    "redact.",
+    "sqlite.redacted",
+    "sqlite.erased",
+    "postgres.redacted",
+)
 """The same of redactions."""
 _SECRETS: Final = "secrets"
 """The namespace that contents are redacted in; of it the ledger knows nothing."""

@@ -338,6 +338,13 @@ class FaultyStore:
         self._leave("shrink")
         return shrunk
 
+    def erase(self, position: int, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`."""
+        self._enter("erase")
+        after = self._store.erase(position, limit)
+        self._leave("erase")
+        return after
+
     def tidy(self) -> None:
         """See :class:`~st8.core.ports.Store`."""
         self._enter("tidy")

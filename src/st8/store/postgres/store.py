@@ -445,11 +445,7 @@ class PostgresStore:
         return [redaction_of(row) for row in self._rows(_REDACTIONS)]
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
-        """See :class:`~st8.core.ports.Store`.
-
-        The server overwrites what was deleted in its own time, see its VACUUM; its
-        log, and what was copied from it, keep it for as long as they are kept.
-        """
+        """See :class:`~st8.core.ports.Store`."""
         self._turns.end()
         try:
             # As in raise_epoch: no commit is under way from then on.
@@ -507,6 +503,15 @@ class PostgresStore:
         """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
         del limit
         return Shrunk(0)
+
+    def erase(self, position: int, limit: int) -> int:
+        """See :class:`~st8.core.ports.Store`.
+
+        The server overwrites what was deleted in its own time, see its VACUUM; its
+        log, and what was copied from it, keep it for as long as they are kept.
+        """
+        del position, limit
+        return 0
 
     def tidy(self) -> None:
         """See :class:`~st8.core.ports.Store`: autovacuum sees to it."""
