@@ -34,7 +34,7 @@ linear: ## Look for one order of what many clients saw at once
 model: ## Compare every store and both clients with a model
 	@script/model
 
-simulate: ## Run daemons in 2,000 worlds that a seed decides
+simulate: ## Run daemons in 20,000 worlds that a seed decides
 	@script/simulate
 
 fuzz: ## Feed odd bytes to everything that reads bytes

@@ -25,6 +25,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
+import os
 import secrets
 import sys
 import tempfile
@@ -606,9 +607,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m st8.testing.simrig",
         description="Run st8d in simulated worlds, and look for what is wrong.",
     )
-    parser.add_argument("--seeds", type=int, default=2_000)
+    parser.add_argument("--seeds", type=int, default=20_000)
     parser.add_argument("--seed", type=int, help="the first one; the others follow it")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument(
         "--embedded", action="store_true", help="on SQLite, instead of memory"
     )
