@@ -15,7 +15,7 @@ import pytest
 from st8.auth.simple import OneToken
 from st8.core.errors import Unavailable
 from st8.http.audit import AuditLog
-from tests.http.asgi import VERSION, Api, exchange
+from tests.http.asgi import VERSION, Api, connection, exchange
 from tests.http.permissions_test import (
     PLACES,
     POLICIES,
@@ -265,6 +265,52 @@ def test_a_write_that_is_given_up_is_recorded(log: Path) -> None:
 
     (line,) = lines(log)
     assert ("unknown", "outcome_unknown", 0) == (
+        line["outcome"],
+        line["code"],
+        line["status"],
+    )
+
+
+def test_a_read_without_its_client_was_allowed(api: Api, log: Path) -> None:
+    """Of what changes nothing nothing is unknown; no status was answered."""
+    target = "/v1/state?namespace=mine&branch=main&min_revision=99&wait=60s"
+
+    async def leave() -> None:
+        asked = asyncio.create_task(exchange(api.app, "GET", target))
+        while not api.app.service.hub._topics:  # noqa: ASYNC110 - a thread's
+            await asyncio.sleep(0)
+        asked.cancel()
+        with suppress(asyncio.CancelledError):
+            await asked
+
+    api.run(leave())
+
+    (line,) = lines(log)
+    assert ("allowed", 0, "main") == (line["outcome"], line["status"], line["branch"])
+    assert "code" not in line
+
+
+def test_a_restore_that_its_client_leaves_is_recorded(log: Path) -> None:
+    """Nothing was restored, but names may be kept free for it."""
+    with world() as api:
+        audit = AuditLog(str(log), api.clock)
+        api.serve(Someone((Allow("read write admin"),)), audit)
+        backup = api.post("/v1/backup").body
+        parts = [{"type": "http.request", "body": backup[:99], "more_body": True}]
+
+        async def receive() -> dict[str, Any]:
+            return parts.pop() if parts else {"type": "http.disconnect"}
+
+        async def send(message: object) -> None:
+            raise AssertionError(message)
+
+        scope = connection("POST", "/v1/restore-backup")
+        api.run(api.app(scope, receive, send))
+        audit.close()
+
+    _, line = lines(log)
+    assert ("restore_backup", "failed", "malformed_request", 0) == (
+        line["operation"],
         line["outcome"],
         line["code"],
         line["status"],

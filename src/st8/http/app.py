@@ -20,6 +20,7 @@ from st8.auth.simple import Everybody, OneToken
 from st8.core.errors import (
     AuditUnavailable,
     Forbidden,
+    MalformedRequest,
     MethodNotAllowed,
     OutcomeUnknown,
     RouteNotFound,
@@ -147,9 +148,12 @@ class App:
             reply = opened.reply
             self._record(endpoint, scope, reply.status, revision=reply.revision)
         except ClientGone:
+            incomplete = MalformedRequest("its client left before it was whole")
+            self._record_given_up(endpoint, scope, incomplete)
             return
         except CancelledError:
-            self._record_given_up(endpoint, scope)
+            unknown = OutcomeUnknown("the daemon stopped before it could answer")
+            self._record_given_up(endpoint, scope, unknown)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
             opened = self._problem(error, endpoint, scope)
@@ -355,12 +359,19 @@ class App:
                 ) from None
             raise
 
-    def _record_given_up(self, endpoint: Endpoint | None, scope: Scope) -> None:
-        """Record a request whose answer nobody will hear; a write may be done."""
+    def _record_given_up(
+        self, endpoint: Endpoint | None, scope: Scope, error: St8Error
+    ) -> None:
+        """Record a request whose answer nobody will hear.
+
+        A read was allowed, and nothing was told; of what changes something ``error``
+        says what became of it.
+        """
         if endpoint is not None and "st8.plan" in scope:
-            unknown = OutcomeUnknown("the daemon stopped before it could answer")
             with suppress(AuditUnavailable):
-                self._record(endpoint, scope, 0, error=unknown)
+                self._record(
+                    endpoint, scope, 0, error=None if endpoint.reads else error
+                )
 
     def _problem(
         self, error: Exception, endpoint: Endpoint | None, scope: Scope
