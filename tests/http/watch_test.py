@@ -353,6 +353,7 @@ def test_head_of_a_watch() -> None:
 
     assert (200, b"") == (answer.status, answer.body)
     assert "text/event-stream; charset=utf-8" == answer.headers["content-type"]
+    assert "content-length" not in answer.headers
 
 
 # --- in the process: who may, signs of life, sharing, the end -----------------------

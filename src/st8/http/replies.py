@@ -183,11 +183,11 @@ class Delivery:
         elif reply.stream is not None and not self._head_only:
             await self._start(reply, None)
             self.complete = await reply.stream(self._receive, self._send)
+        elif self._head_only and (reply.stream is not None or opened.rest is not None):
+            await self._start(reply, None)  # nobody knows how long it would be
+            await self._end(b"")
         elif opened.rest is None:
             await self._whole(reply, opened.head)
-        elif self._head_only:
-            await self._start(reply, None)
-            await self._end(b"")
         else:
             head, opened.head = opened.head, b""
             await self._stream(reply, head, opened.rest, opened.place)
