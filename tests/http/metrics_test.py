@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 
@@ -9,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from st8.http.board import Board
-from tests.http.asgi import TOKEN, Api
+from tests.http.asgi import TOKEN, Api, exchange
 
 
 def scrape(api: Api) -> dict[str, float]:
@@ -94,6 +95,38 @@ def test_operations_are_counted_by_what_became_of_them(api: Api) -> None:
     assert 3 == samples["st8_operation_duration_seconds_count|operation=apply"]
     assert 2 == samples["st8_changed_documents_total|operation=apply"]
     assert 2 == samples["st8_changed_documents_total|operation=diff"]
+
+
+def test_what_a_read_was_told_to_wait_is_no_time_of_the_daemon(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who waits for changes would make reads look slow, and alert somebody."""
+    now_s = 0.0
+    for module in ("app", "handlers"):
+        monkeypatch.setattr(f"st8.http.{module}.perf_counter", lambda: now_s)
+    target = "/v1/state?min_revision=1&wait=60s"
+    body = b'{"documents":[{"key":"a","content":"1"}]}'
+
+    def waits() -> bool:
+        topics = api.app.service.hub._topics.values()
+        return any(one.wake._waiters for topic in topics for one in topic.watchers)
+
+    async def wait() -> int:
+        nonlocal now_s
+        asked = asyncio.create_task(exchange(api.app, "GET", target))
+        while not waits():  # noqa: ASYNC110 - for a thread
+            await asyncio.sleep(0)
+        now_s += 30
+        await exchange(api.app, "POST", "/v1/apply", [body])
+        return (await asked).status
+
+    assert 200 == api.run(wait())
+    samples = scrape(api)
+
+    labels = "|method=GET,|route=/v1/state"
+    for name, of in (("http_request", labels), ("operation", "|operation=get")):
+        assert 1 == samples[f"st8_{name}_duration_seconds_count{of}"]
+        assert 0 == samples[f"st8_{name}_duration_seconds_sum{of}"]
 
 
 def test_refusals_are_counted() -> None:

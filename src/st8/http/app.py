@@ -62,6 +62,7 @@ _DECODE_HERE_BYTES_MAX: Final = 64 * 1024
 
 _HARMLESS: Final = frozenset(("open", "read"))
 _COUNTED: Final = "st8.counted"
+_WAITED: Final = "st8.waited"
 _UNCOUNTED: Final = "metrics"
 """Who looks at how st8d fares is let in when it is asked too much, as probes are."""
 
@@ -236,13 +237,14 @@ class App:
         call = Call(
             _if_none_match(scope) if operation.conditional else None,
             partial(self._check, operation, asked, plan, scope),
+            partial(_note_wait, scope),
             None if operation.upload is None else Upload(scope, receive),
         )
         began = perf_counter()
         try:
             opened = await operation.handler(self.service, plan, call)
         except Exception:
-            endpoint.meter.observe("error", perf_counter() - began)
+            endpoint.meter.observe("error", _seconds_since(began, scope))
             raise
         opened.began = began
         return opened
@@ -414,13 +416,13 @@ class App:
             failpoint("reply.after")
         finally:
             meter = endpoint.route_meter if endpoint else self._meter_of(scope)
-            meter.observe(reply.status, perf_counter() - began)
+            meter.observe(reply.status, _seconds_since(began, scope))
             if endpoint is not None and opened.began is not None:
                 counted = endpoint.meter
                 done = "noop" if reply.noop else "success"
                 counted.observe(
                     done if delivery.complete else "error",
-                    perf_counter() - opened.began,
+                    _seconds_since(opened.began, scope),
                 )
                 if reply.tally.changes:
                     counted.add_changes(reply.tally.changes)
@@ -466,6 +468,16 @@ def _methods(operation: Operation) -> tuple[str, ...]:
 
 def _planned(kind: type[Body], body: bytes, idempotency_key: str | None) -> Plan:
     return decode(body, kind).plan(idempotency_key)
+
+
+def _note_wait(scope: Scope, seconds: float) -> None:
+    scope[_WAITED] = scope.get(_WAITED, 0.0) + seconds
+
+
+def _seconds_since(began: float, scope: Scope) -> float:
+    """Return how long a request has taken, without what it asked to wait."""
+    waited: float = scope.get(_WAITED, 0.0)
+    return perf_counter() - began - waited
 
 
 def _if_none_match(scope: Scope) -> bytes | None:

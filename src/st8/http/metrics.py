@@ -152,7 +152,8 @@ class Metrics(Collector):
         )
         seconds = HistogramMetricFamily(
             "st8_http_request_duration_seconds",
-            "Time from the request's headers to the last byte handed over.",
+            "Time from the request's headers to the last byte handed over, "
+            "without what it was told to wait.",
             labels=("route", "method"),
         )
         for meter in meters:

@@ -52,11 +52,14 @@ class Call(NamedTuple):
         if_none_match: The header of that name; None if it is absent.
         check: Raises if the client may no longer do what it was allowed to; returns
             the plan by what is allowed now.
+        waited: Takes note of seconds that it was asked to wait, which are nobody's
+            fault.
         upload: The body, where an operation takes it as it comes.
     """
 
     if_none_match: bytes | None
     check: Callable[[], Any]
+    waited: Callable[[float], None]
     upload: Upload | None = None
 
 
