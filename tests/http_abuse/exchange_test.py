@@ -284,6 +284,16 @@ def test_a_request_without_its_client_is_logged() -> None:
     assert [("/v1/watch", 200), ("/v1/state", 0)] == access.lines
 
 
+def test_what_the_app_did_not_answer_itself_is_logged_with_its_code() -> None:
+    """And with as many bytes as were sent."""
+    access = Recorder()
+    with served(Echo(), access=access) as server:
+        answer = server.ask(b"GET /fault HTTP/1.1\r\n" + HOST + b"\r\n")
+
+    assert [("/fault", 500)] == access.lines
+    assert [("internal_error", len(answer.body))] == access.codes
+
+
 class Recorder:
     """Notes what the log would have of each request."""
 
@@ -291,12 +301,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, int]] = []
+        self.codes: list[tuple[str, int]] = []
 
     def answered(
-        self, scope: Any, status: int, _body_bytes: int, _started: float
+        self, scope: Any, status: int, body_bytes: int, _started: float
     ) -> None:
-        """Note an answer."""
+        """Note an answer, and how long it was if it has a code."""
         self.lines.append((scope["path"], status))
+        if "st8.code" in scope:
+            self.codes.append((scope["st8.code"], body_bytes))
 
     def refused(self, _client: object, error: St8Error) -> None:
         """Fail, since nothing here is to be refused."""

@@ -178,10 +178,14 @@ class GuardedCycle(RequestResponseCycle):
             return
         self.response_started = True
         self.status = error.http_status
+        scope: Any = self.scope
+        scope["st8.code"] = error.code
         self.keep_alive = False
         answer = render_refusal(error, self._shared.date_line)
-        if self.scope["method"] == "HEAD":
-            answer = answer[: answer.index(b"\r\n\r\n") + 4]
+        head_bytes = answer.index(b"\r\n\r\n") + 4
+        if scope["method"] == "HEAD":
+            answer = answer[:head_bytes]
+        self.sent_bytes = len(answer) - head_bytes
         self.transport.write(answer)
         self._complete()
 
