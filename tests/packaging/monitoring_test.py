@@ -187,6 +187,19 @@ def test_alerts_say_what_to_do(alert: dict[str, Any]) -> None:
     assert alert["alert"].startswith("St8d")
 
 
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_the_first_of_its_kind_alerts(alert: dict[str, Any]) -> None:
+    """What a daemon counts only once it happens has no increase the first time."""
+    api = Api()
+    try:
+        fresh = api.get("/metrics").body.decode()
+    finally:
+        api.close()
+    for counted in re.findall(r'increase\((\w+{job="st8d", [^}]*})', alert["expr"]):
+        series = counted.replace('job="st8d", ', "")
+        assert f"{series} 0.0" in fresh or f"{counted} offset" in alert["expr"]
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not here")
 def test_prometheus_takes_the_alerts() -> None:
     """Prometheus' own check finds nothing amiss."""
