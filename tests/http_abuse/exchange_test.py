@@ -248,6 +248,19 @@ def test_a_read_is_given_up_with_its_client(
             wait_until(lambda: not daemon.server.requests_in_flight)
 
 
+def test_a_long_poll_is_given_up_with_a_client_that_only_closes(daemon: Served) -> None:
+    """As most do: their end comes as one of sending alone."""
+
+    def waits() -> bool:
+        topics = list(daemon.app.service.hub._topics.values())
+        return any(one.wake._waiters for topic in topics for one in topic.watchers)
+
+    with daemon.wire() as wire:
+        wire.send(LONG_POLL)
+        wait_until(waits)
+    wait_until(lambda: not daemon.server.requests_in_flight)
+
+
 WATCH = b"GET /v1/watch HTTP/1.1\r\n" + HOST + b"\r\n"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -26,7 +26,7 @@ from st8.core.errors import (
     RouteNotFound,
 )
 from st8.core.failpoints import failpoint
-from st8.http.incoming import READS, ClientGone, Upload, header, read_body
+from st8.http.incoming import READS, WAITS, ClientGone, Upload, header, read_body
 from st8.http.json_body import decode
 from st8.http.metrics import METHODS, OTHER
 from st8.http.operations import EVERY_METHOD, OPERATIONS, Operation
@@ -38,7 +38,7 @@ from st8.http.replies import Delivery, OpenReply
 from st8.http.service import Call, Service
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Generator, MutableMapping
 
     from st8.auth.access import Authoriser
     from st8.core.errors import St8Error
@@ -237,7 +237,7 @@ class App:
         call = Call(
             _if_none_match(scope) if operation.conditional else None,
             partial(self._check, operation, asked, plan, scope),
-            partial(_note_wait, scope),
+            partial(_waiting, scope),
             None if operation.upload is None else Upload(scope, receive),
         )
         began = perf_counter()
@@ -470,8 +470,16 @@ def _planned(kind: type[Body], body: bytes, idempotency_key: str | None) -> Plan
     return decode(body, kind).plan(idempotency_key)
 
 
-def _note_wait(scope: Scope, seconds: float) -> None:
-    scope[_WAITED] = scope.get(_WAITED, 0.0) + seconds
+@contextmanager
+def _waiting(scope: Scope) -> Generator[None]:
+    """Note that a request waits, and in the end how long it has."""
+    began = perf_counter()
+    scope[WAITS] = True
+    try:
+        yield
+    finally:
+        del scope[WAITS]
+        scope[_WAITED] = scope.get(_WAITED, 0.0) + perf_counter() - began
 
 
 def _seconds_since(began: float, scope: Scope) -> float:

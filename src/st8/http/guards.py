@@ -51,7 +51,7 @@ from st8.http.heads import (
     split_target,
     without_upgrade,
 )
-from st8.http.incoming import STREAMS
+from st8.http.incoming import STREAMS, WAITS
 from st8.http.tls import peer_facts
 
 if TYPE_CHECKING:
@@ -148,13 +148,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Take the client's end of sending.
 
-        A request that has come whole is still answered, so ``printf | nc`` works;
-        anything else ends the connection.
+        A request that has come whole is still answered, so ``printf | nc`` works, if
+        it does not wait for something to happen; anything else ends the connection.
         """
         running = self._running
         if (
             running is None
             or running.response_started
+            or WAITS in running.scope
             or self._phase != _BETWEEN
             or self.scheme == "https"
         ):

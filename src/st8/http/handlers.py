@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
@@ -128,13 +127,12 @@ async def get_state(service: Service, plan: StatePlan, call: Call) -> OpenReply:
             except NotReached:
                 if over:
                     raise
-            since = perf_counter()
             try:
-                async with asyncio.timeout_at(deadline):
-                    await moved.wait()
+                with call.waits():
+                    async with asyncio.timeout_at(deadline):
+                        await moved.wait()
             except TimeoutError:
                 over = True
-            call.waited(perf_counter() - since)
             over = over or service.hub.closing
             plan = call.check()
 

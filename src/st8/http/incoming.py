@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from st8.http.replies import Receive
 
-__all__ = ["READS", "STREAMS", "ClientGone", "Upload", "header", "read_body"]
+__all__ = ["READS", "STREAMS", "WAITS", "ClientGone", "Upload", "header", "read_body"]
 
 STREAMS: Final = "st8.streams"
 """Set in the scope of a request whose body may be of any length and take any time."""
@@ -20,6 +20,10 @@ STREAMS: Final = "st8.streams"
 READS: Final = "st8.reads"
 """Set in the scope of a request that changes nothing: without its client it is given
 up, and nobody misses it."""
+
+WAITS: Final = "st8.waits"
+"""Set in the scope of a request while it waits for something to happen: who ends even
+their own side then has gone."""
 
 _IDENTITY: Final = frozenset((b"", b"identity"))
 _LENGTH_DIGITS_MAX: Final = 18

@@ -28,6 +28,7 @@ from st8.http.watch import Hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from st8.core.ports import Threads
     from st8.engine.engine import Engine
@@ -52,14 +53,13 @@ class Call(NamedTuple):
         if_none_match: The header of that name; None if it is absent.
         check: Raises if the client may no longer do what it was allowed to; returns
             the plan by what is allowed now.
-        waited: Takes note of seconds that it was asked to wait, which are nobody's
-            fault.
+        waits: To be entered while it waits, as it was asked to.
         upload: The body, where an operation takes it as it comes.
     """
 
     if_none_match: bytes | None
     check: Callable[[], Any]
-    waited: Callable[[float], None]
+    waits: Callable[[], AbstractContextManager[None]]
     upload: Upload | None = None
 
 
