@@ -67,6 +67,18 @@ def test_a_large_state_is_streamed(large: Large) -> None:
     assert answer.body.endswith(b"}\n")
 
 
+def test_changes_that_are_measured_are_not_counted(large: Large) -> None:
+    """What is made for its length alone, for HTTP/1.0, tells nobody of a change."""
+    body = [b'{"from":{"exact":true}}']
+    answer = large.api.run(
+        exchange(large.api.app, "POST", "/v1/diff", body, http_version="1.0")
+    )
+    metrics = large.api.get("/metrics").body.decode()
+
+    assert DOCUMENTS == len(answer.json["changes"])
+    assert f'changed_documents_total{{operation="diff"}} {DOCUMENTS}.0' in metrics
+
+
 def test_a_small_state_says_its_length(api: Api) -> None:
     """A body below the threshold comes at once."""
     api.apply({"a": "x" * (STREAM_FROM_BYTES // 2)})

@@ -206,7 +206,9 @@ class Delivery:
         length: int | None = None
         if not self._chunked and reply.pieces is not None:
             # Measured by making it twice: what it is made from does not change.
+            told = reply.tally.changes
             length = await self._run(_length, reply.pieces())
+            reply.tally.changes = told
         await self._start(reply, length)
         gone = asyncio.ensure_future(self._gone())
         try:
