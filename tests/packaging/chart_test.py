@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from st8 import config
+from tests.docs.shell import ROOT
 from tests.packaging.dockerfile import DOCKERFILE
 from tests.packaging.renderer import (
     CHART,
@@ -325,6 +326,16 @@ def test_ports_meet(name: str) -> None:
             assert ("http", "/metrics") == (endpoint["port"], endpoint["path"])
             assert scheme == endpoint["scheme"]
             assert ("tlsConfig" in endpoint) == ("tls" in SETS[name])
+
+
+def test_prometheus_calls_it_what_the_alerts_do() -> None:
+    """Else the job is called as the release is, and no alert is of it."""
+    alerts = (ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text("utf-8")
+    values = {"metrics": {"serviceMonitor": {"enabled": True}}}
+    (endpoint,) = only(render(values), "ServiceMonitor")["spec"]["endpoints"]
+    (job,) = set(re.findall(r'job="(\w+)"', alerts))
+
+    assert [{"targetLabel": "job", "replacement": job}] == endpoint["relabelings"]
 
 
 def test_prometheus_shows_a_token() -> None:
