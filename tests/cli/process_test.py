@@ -141,6 +141,40 @@ def test_who_is_asked_to_end_leaves_nothing(args: list[str], tmp_path: Path) -> 
     assert [] == list(tmp_path.iterdir())
 
 
+def test_who_is_asked_to_end_leaves_no_store_behind(st8ctl: St8ctl) -> None:
+    """What a backup is restored into to look at it has all contents in clear."""
+    st8ctl("apply", "-v", "k=secret")
+    st8ctl("backup", "b")
+    waits = (
+        "from st8 import daemon\n"
+        "from st8.cli.main import main\n"
+        "check = daemon.check_backup\n"
+        "def read():\n"
+        "    print('reading', flush=True)\n"
+        "    input()\n"
+        "daemon.check_backup = lambda _: check(read)\n"
+        "main()"
+    )
+    temporary = st8ctl.folder / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", waits, "restore-backup", "--check", "b"],
+        cwd=st8ctl.folder,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert b"reading\n" == process.stdout.readline()
+        begun = list(temporary.iterdir())
+        process.terminate()
+        code = process.wait(30)
+
+    assert 1 == len(begun)
+    assert -signal.SIGTERM == code
+    assert [] == list(temporary.iterdir())
+
+
 def test_git_has_utf8_whatever_the_locale(st8ctl: St8ctl) -> None:
     """Names of files, branches and tags go there and back where all else is ASCII."""
     with Client(st8ctl.url, namespace="shop") as client:

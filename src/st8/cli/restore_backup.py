@@ -44,10 +44,11 @@ def restore_backup(flags: Flags, files: tuple[str, ...], check: bool) -> None:
     with Flow("reading", total) as flow:
         _check_order(files, [summary_of(path, flow) for path in files])
     if check:
+        from st8.cli.ending import in_order
         from st8.client._results import BackupRestored
         from st8.daemon import check_backup
 
-        with Flow("checking", total) as flow:
+        with in_order(), Flow("checking", total) as flow:
             pieces = read_all(files, flow)
             done = BackupRestored(*check_backup(lambda: next(pieces, b"")))
         record(flags, plain(done), lambda: f"{_text(done)} can be restored\n")
