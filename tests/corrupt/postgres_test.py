@@ -124,6 +124,24 @@ def test_objects_that_changed_places_are_named(filled: Filled) -> None:
     assert ("named", True, []) == verdict
 
 
+@pytest.mark.parametrize("table", ["branches", "checkpoints", "namespaces"])
+@pytest.mark.parametrize("name", ["", "\U0010ffff" * 300], ids=["none", "long"])
+def test_what_no_list_shows_is_named(filled: Filled, table: str, name: str) -> None:
+    """Names before all others and behind them, which every list would pass over."""
+    ((place, named),) = filled.connection.execute(
+        f"SELECT ctid::text, name FROM {filled.schema}.{table} LIMIT 1".encode()
+    ).fetchall()
+    change = (
+        f"UPDATE {filled.schema}.{table} SET name = %s WHERE ctid = %s::tid "
+        "RETURNING ctid::text"
+    ).encode()
+    ((changed,),) = filled.connection.execute(change, [name, place]).fetchall()
+    verdict = judge(partial(PostgresStore, filled.url, read_only=True), filled.truth)
+    filled.connection.execute(change, [named, changed])
+
+    assert ("named", []) == (verdict.kind, verdict.wrong)
+
+
 def test_an_index_that_lacks_a_row_is_named(postgres: PostgresServer) -> None:
     """With the extension amcheck, indexes are compared with their tables."""
     name = postgres.new_schema()

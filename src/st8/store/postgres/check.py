@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from st8.core.limits import NAME_BYTES
 from st8.core.ports import SelfCheck
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _RELATIONS: Final = (
     b"(c.relkind = 'i' AND a.amname = 'btree')) ORDER BY c.relname"
 )
 _OWNED: Final = ("answers", "branches", "checkpoints", "revisions")
+_NAMED: Final = ("branches", "checkpoints", "namespaces")
 _PROBLEMS_MAX: Final = 100
 
 
@@ -53,6 +55,13 @@ def check_schema(session: Session, schema: str) -> SelfCheck:
             problems.append(
                 f"{count} row(s) of {table} are of a namespace that is not there"
             )
+    for table in _NAMED:
+        [[count]] = session.rows(
+            f"SELECT count(*) FROM {table} WHERE octet_length(name) "
+            f"NOT BETWEEN 1 AND {NAME_BYTES.maximum}".encode()
+        )
+        if count:
+            problems.append(f"{count} row(s) of {table} have a name that can't be")
     [[count]] = session.rows(b"SELECT count(*) FROM revisions WHERE number < 1")
     if count:
         problems.append(f"{count} row(s) of revisions have a number that can't be")
