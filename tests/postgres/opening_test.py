@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from st8.core.errors import InvalidValue, NewerFormat, Overloaded, StorageFailed
+from st8.core.ports import Stale
 from st8.store.open import open_store
 from st8.store.postgres import PostgresStore, connections, schema
 from st8.store.postgres.address import read_address
@@ -175,6 +176,24 @@ def test_a_store_that_is_migrated_under_a_daemon_is_let_go(
         postgres.run(f"UPDATE {name}.store SET format = {schema.FORMAT + 1}")
         with pytest.raises(NewerFormat):
             write(store)
+
+
+def test_a_store_that_is_migrated_under_a_collection_is_let_go(
+    postgres: PostgresServer,
+) -> None:
+    """Nothing more is removed by a daemon that does not know what a newer one needs."""
+    name = postgres.new_schema()
+    with closing(PostgresStore(postgres.url(name))) as store:
+        write(store)
+        epoch = store.raise_epoch({}, store.namespace(A).epoch).epoch
+        postgres.run(f"UPDATE {name}.store SET format = {schema.FORMAT + 1}")
+        before = _snapshot(postgres, name)
+        with pytest.raises(Stale):
+            store.raise_epoch({}, epoch)
+        swept = store.sweep((), epoch, 0, 100)
+
+    assert 0 == swept.objects
+    assert before == _snapshot(postgres, name)
 
 
 @pytest.mark.parametrize(

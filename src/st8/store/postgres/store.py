@@ -142,7 +142,10 @@ SELECT n.name, c.name, revision, digest, branch, description, author, time_ns, c
 FROM namespaces n JOIN checkpoints c ON c.namespace = n.name
 WHERE {_OF} ORDER BY n.name, c.name""".encode(),
 )
-_RAISED: Final = b"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 RETURNING epoch"
+_RAISED: Final = (
+    f"UPDATE store SET epoch = epoch + 1 WHERE epoch = $1 AND format = {schema.FORMAT} "
+    "RETURNING epoch"
+).encode()
 _REMOVED: Final = b"""
 DELETE FROM revisions r USING unnest($1::text[], $2::bigint[]) AS g (namespace, number)
 WHERE r.namespace = g.namespace AND r.number = g.number
@@ -169,11 +172,12 @@ _SWEPT: Final = (
     b"SELECT id, epoch, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
 )
-_DELETED: Final = b"""
+_DELETED: Final = f"""
 DELETE FROM objects WHERE id IN (
   SELECT id FROM objects WHERE id = ANY ($1::bigint[]) AND epoch < $2::bigint
+  AND EXISTS (SELECT FROM store WHERE format = {schema.FORMAT})
   FOR UPDATE SKIP LOCKED)
-RETURNING octet_length(data)"""
+RETURNING octet_length(data)""".encode()
 _HELD: Final = (
     b"SELECT id, digest, octet_length(data) FROM objects WHERE id > $1::bigint "
     b"ORDER BY id LIMIT $2::bigint"
