@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from st8.core.errors import InvalidValue, NewerFormat, Overloaded, StorageFailed
+from st8.core.errors import (
+    Corrupt,
+    InvalidValue,
+    NewerFormat,
+    Overloaded,
+    StorageFailed,
+)
 from st8.core.ports import Stale
 from st8.store.open import open_store
 from st8.store.postgres import PostgresStore, connections, schema
@@ -194,6 +200,42 @@ def test_a_store_that_is_migrated_under_a_collection_is_let_go(
 
     assert 0 == swept.objects
     assert before == _snapshot(postgres, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DELETE FROM {}.store", "its table store has no format"),
+        ("UPDATE {}.store SET format = 0", "the format 0, which there is not"),
+        ("UPDATE {}.store SET format = -1", "the format -1, which there is not"),
+    ],
+)
+def test_a_store_that_does_not_say_its_format_is_damaged(
+    postgres: PostgresServer, change: str, said: str
+) -> None:
+    """It is not taken for none, nor for one of another program, and stays as it is."""
+    name = postgres.new_schema()
+    PostgresStore(postgres.url(name)).close()
+    postgres.run(change.format(name))
+    before = _snapshot(postgres, name)
+    for read_only in (False, True):
+        with pytest.raises(Corrupt, match=said):
+            PostgresStore(postgres.url(name), read_only=read_only)
+
+    assert before == _snapshot(postgres, name)
+
+
+def test_who_may_not_use_the_schema_is_told(postgres: PostgresServer) -> None:
+    """The server calls a table of a schema that is closed to somebody not there."""
+    name = postgres.new_schema()
+    PostgresStore(postgres.url(name)).close()
+    postgres.run(
+        f"CREATE ROLE outsider_{name} LOGIN",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO outsider_{name}",
+    )
+    url = postgres.url(name).replace(f"{USER}@", f"outsider_{name}@", 1)
+
+    assert f"outsider_{name} may not use the schema {name} of" in _detail(url)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
-from st8.core.errors import NewerFormat, StorageFailed
+from st8.core.errors import Corrupt, NewerFormat, StorageFailed
 
 if TYPE_CHECKING:
     from st8.store.postgres.address import Address
@@ -154,6 +154,7 @@ def prepare(
     is. Returns the format that it has.
 
     Raises:
+        Corrupt: It does not say which format it has; nothing was changed.
         NewerFormat: A newer st8 has made them; nothing was changed.
         StorageFailed: The schema is of another program, or there is none and ``make``
             is false; nothing was changed.
@@ -190,17 +191,32 @@ def _format(session: Session, address: Address) -> int:
     )
     if not rows:
         return 0
+    found = None
     try:
-        found = session.rows(b"SELECT format FROM store") if ("store",) in rows else []
+        if ("store",) in rows:
+            found = session.rows(b"SELECT format FROM store")
     except psycopg.errors.UndefinedColumn:
-        found = []
-    if not found:
+        pass
+    except psycopg.errors.UndefinedTable:
+        # To whom a schema is closed the server says that it has no such table.
+        raise StorageFailed(
+            f"{address.user} may not use the schema {address.schema} of "
+            f"{address.place}; grant them what they lack, best by making them its owner"
+        ) from None
+    if found is None:
         raise StorageFailed(
             f"the schema {address.schema} of {address.place} has tables of another "
             "program and is left alone; write another name with ?schema=NAME"
         )
-    check_format(found[0][0], address)
-    return int(found[0][0])
+    form = found[0][0] if found else None
+    if form is None or form < 1:
+        says = "no format" if form is None else f"the format {form}, which there is not"
+        raise Corrupt(
+            f"{address.place}, schema {address.schema}, is damaged: its table store has "
+            f"{says}; restore it from a backup"
+        )
+    check_format(form, address)
+    return int(form)
 
 
 def _make(session: Session, address: Address, found: int) -> None:
