@@ -591,6 +591,25 @@ def test_a_restore_that_died_anywhere_is_followed_by_another(
                 assert [1] == log_numbers(there, scope("many"))
 
 
+def test_a_commit_that_is_not_known_before_the_last_restores_nothing(
+    engine: Engine, other: Engine, target: FaultyStore
+) -> None:
+    """Nothing is seen before the last commit: that it was not done is known."""
+    apply(engine, _MANY, at=scope("many"))
+    data = backup(engine)
+    for last in range(_commits(data) - 1):
+        for _ in range(last):
+            target.after("commit", lambda: None)
+        target.fail_late("commit", OutcomeUnknown("perhaps"))
+        with pytest.raises(StorageFailed, match="nothing was restored; begin"):
+            other.restore_backup(reader(data))
+        # Not known either is whether the first of them has marked the namespace.
+        assert leftovers(target, ("many",)) == ([] if last else ["mark: many"])
+    other.restore_backup(reader(data))
+
+    assert _MANY == contents(other, scope("many"))
+
+
 @pytest.mark.parametrize("error", [OutcomeUnknown("perhaps"), MemoryError()])
 def test_an_end_that_is_not_known_is_left_as_it_is(
     engine: Engine,

@@ -30,6 +30,7 @@ from st8.core.errors import (
     OutcomeUnknown,
     Overtaken,
     St8Error,
+    StorageFailed,
     StoreFenced,
 )
 from st8.core.ids import (
@@ -141,7 +142,7 @@ def restore_backup(
         NamespaceExists: There is something in one of its namespaces.
         Overtaken: A collection or another restore was begun meanwhile.
         OutcomeUnknown: It was all written, and may or may not be seen.
-        St8Error: The store failed.
+        St8Error: The store failed, and nothing was restored.
     """
     run = _Restore(store, refs, objects, committer, may)
     try:
@@ -153,8 +154,16 @@ def restore_backup(
             "a garbage collection, a redaction or another restore was begun in the "
             "same store meanwhile: nothing was restored; begin the restore again"
         ) from None
-    except (OutcomeUnknown, StoreFenced):
-        raise  # what is written must stay as it is
+    except OutcomeUnknown as error:
+        if run.ends:
+            raise  # what is written must stay as it is
+        run.give_up()
+        raise StorageFailed(
+            "the store failed while the backup was written to it, before any of it "
+            "could be seen: nothing was restored; begin the restore again"
+        ) from error
+    except StoreFenced:
+        raise
     except BaseException:
         run.give_up()
         raise
@@ -194,7 +203,11 @@ def _blocks_of(file: _File, data: bytes) -> list[tuple[int, bytes]]:
 
 
 class _Restore:
-    """One restore; one thread."""
+    """One restore; one thread.
+
+    Attributes:
+        ends: Whether the last commit was begun.
+    """
 
     def __init__(
         self,
@@ -204,6 +217,7 @@ class _Restore:
         committer: Committer,
         may: May,
     ) -> None:
+        self.ends = False
         self._store = store
         self._refs = refs
         self._there = objects
@@ -607,6 +621,7 @@ class _Restore:
             batch.branches[at] = (None, branch)
         for at_checkpoint, checkpoint in file.checkpoints.items():
             batch.checkpoints[at_checkpoint] = (None, checkpoint)
+        self.ends = True
         self._committer.commit_aside(batch)
         return Restored(
             self._backups,
