@@ -194,8 +194,8 @@ def _check_contents(
     for key, _, after in differences if marks else ():
         if after is not None and after in marks:
             raise ContentRedacted(
-                f"the content of {key.decode()!r} can't be stored: it was redacted, "
-                f"as its mark says, {marks[after].decode().strip()}",
+                f"the content of {key.decode()!r} can't be stored: it was redacted; "
+                "what is read where it stood says when, by whom and why",
                 key=key.decode(),
             )
 
