@@ -154,6 +154,20 @@ def test_a_server_that_takes_no_writes_says_so(
     store.ping()
 
 
+def test_a_schema_that_is_gone_is_no_fault_of_st8(postgres: PostgresServer) -> None:
+    """Reads, commits and the ping say so, until it is back."""
+    name = postgres.new_schema()
+    with closing(PostgresStore(postgres.url(name))) as store:
+        write(store)
+        postgres.run(f"ALTER SCHEMA {name} RENAME TO {name}_gone")
+        for call in (store.ping, lambda: write(store), lambda: store.namespace(A)):
+            with pytest.raises(StorageFailed, match="dropped or renamed the schema"):
+                call()
+        postgres.run(f"ALTER SCHEMA {name}_gone RENAME TO {name}")
+        store.ping()
+        write(store)
+
+
 def test_a_commit_that_the_standby_has_not_confirmed_is_unknown(
     postgres: PostgresServer, store: PostgresStore
 ) -> None:

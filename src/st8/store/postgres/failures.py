@@ -53,6 +53,9 @@ _REMEDIES: Final = {
     "takes writes is found",
     "42501": "grant the user of the URL what it lacks, best by making it the owner of "
     "the schema",
+    # Of a schema that is closed to the user it says the same.
+    "42P01": "see that nobody has dropped or renamed the schema, and that the user of "
+    "the URL may use it",
     "53200": "give the server more memory, or lower its work_mem or max_connections",
     "53300": "raise max_connections, or put fewer daemons on the server",
     "55P03": "another session holds a lock for long; look at pg_locks",

@@ -197,12 +197,6 @@ def _format(session: Session, address: Address) -> int:
             found = session.rows(b"SELECT format FROM store")
     except psycopg.errors.UndefinedColumn:
         pass
-    except psycopg.errors.UndefinedTable:
-        # To whom a schema is closed the server says that it has no such table.
-        raise StorageFailed(
-            f"{address.user} may not use the schema {address.schema} of "
-            f"{address.place}; grant them what they lack, best by making them its owner"
-        ) from None
     if found is None:
         raise StorageFailed(
             f"the schema {address.schema} of {address.place} has tables of another "

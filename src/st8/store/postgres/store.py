@@ -189,7 +189,10 @@ SELECT id, digest, size, data FROM (
     WHERE id > $1::bigint ORDER BY id LIMIT $2::bigint) AS found) AS summed
 WHERE before <= $3::bigint ORDER BY id"""
 _MENDED: Final = b"UPDATE objects SET data = $2 WHERE digest = $1 AND data = $3"
-_WRITABLE: Final = b"SELECT current_setting('transaction_read_only')"
+_WRITABLE: Final = (
+    b"SELECT current_setting('transaction_read_only') "
+    b"FROM (SELECT count(*) FROM store) AS there"
+)
 _FSYNC: Final = b"SELECT current_setting('fsync')"
 
 
