@@ -14,7 +14,7 @@ from st8.engine.requests import HEAD, Freshness
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from st8.testing.faulty import FaultyStore
-from tests.engine.acts import apply, selector
+from tests.engine.acts import apply, contents, selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,3 +265,23 @@ def test_a_branch_that_is_not_there_has_come_to_nothing(two: Two) -> None:
     with pytest.raises(NotReached):
         two.engine.state(dev, HEAD, Freshness(min_revision=1))
     assert 0 == two.engine.state(dev, HEAD, LONG_AGO).number
+
+
+def test_a_history_that_has_taken_the_place_of_another_is_read(two: Two) -> None:
+    """A failover may lose revisions, whose numbers are then given to others."""
+    apply(two.other, {"a": "lost"}, at=SCOPE)
+    apply(two.other, {"a": "3"}, at=SCOPE)
+    assert {"a": "lost"} == contents(two.engine, at=SCOPE, source=selector(2))
+    promoted = Two()
+    for value in ("1", "made instead", "3", "4"):
+        apply(promoted.other, {"a": value}, at=SCOPE)
+    two.store._store = promoted.store
+
+    assert two.store.heard is not None
+    two.store.heard(None)  # as whoever listens does, connected anew
+
+    assert 4 == two.engine.state(SCOPE).number
+    assert {"a": "made instead"} == contents(two.engine, at=SCOPE, source=selector(2))
+    assert 5 == apply(two.engine, {"a": "5"}, at=SCOPE).number
+    promoted.engine.close()
+    promoted.other.close()

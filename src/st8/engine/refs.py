@@ -246,6 +246,12 @@ class Refs:
             self._moves += 1
             if branches is None:
                 self._branches.clear()
+                if moves is None:
+                    # After a failover that lost revisions their numbers are others'.
+                    self._epoch = 0
+                    self._collections += 1
+                    self._revisions.clear()
+                    self._proven.clear()
             for at in branches or ():
                 seen = self._branches.get(at)
                 if seen is not None and (moves is None or seen.moves != moves):
