@@ -47,7 +47,7 @@ def find_missed(checked: CheckedStore, expected: Head) -> Finding | None:
         return missed(
             "head_unexpected",
             f"is at revision {branch.head}, and has been at {number}: the store is an "
-            "earlier one",
+            "earlier one, or the branch was made anew",
         )
     link = _ancestor(checked, namespace, branch, number)
     if link is None:
