@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from st8.core.errors import NotReached, RevisionCollected
-from st8.core.ids import BranchName, Namespace, Scope
+from st8.core.errors import ContentRedacted, NotReached, RevisionCollected
+from st8.core.ids import BranchName, Key, Namespace, Scope
 from st8.engine.engine import UNKNOWN, Engine
-from st8.engine.requests import HEAD, Freshness
+from st8.engine.requests import HEAD, Freshness, Redact
 from st8.store.memory import MemoryStore
 from st8.testing.clock import FakeClock
 from st8.testing.faulty import FaultyStore
@@ -283,5 +283,25 @@ def test_a_history_that_has_taken_the_place_of_another_is_read(two: Two) -> None
     assert 4 == two.engine.state(SCOPE).number
     assert {"a": "made instead"} == contents(two.engine, at=SCOPE, source=selector(2))
     assert 5 == apply(two.engine, {"a": "5"}, at=SCOPE).number
+    promoted.engine.close()
+    promoted.other.close()
+
+
+def test_a_redaction_that_a_failover_has_lost_is_lost_everywhere(two: Two) -> None:
+    """No daemon goes on refusing what the others take."""
+    promoted = Two()
+    for value in ("secret", "2"):
+        apply(two.engine, {"b": value}, at=SCOPE)
+        apply(promoted.other, {"b": value}, at=SCOPE)
+    two.engine.redact(Redact(SCOPE, Key("b"), selector(2)))
+    with pytest.raises(ContentRedacted):
+        apply(two.engine, {"b": "secret"}, at=SCOPE)
+    promoted.other.collect(keep=10)  # so that the epochs are alike
+    two.store._store = promoted.store
+
+    assert two.store.heard is not None
+    two.store.heard(None)
+
+    assert 3 == apply(two.engine, {"b": "secret"}, at=SCOPE).number
     promoted.engine.close()
     promoted.other.close()

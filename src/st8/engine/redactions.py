@@ -55,8 +55,9 @@ class Redactions:
         return self._count
 
     def forget_count(self) -> None:
-        """Count anew when somebody asks: there may be more."""
+        """Count anew when somebody asks: there may be more, or others."""
         self._counted = False
+        self._epoch = 0
 
     def at(self, epoch: int) -> Known:
         """Return what was redacted when the epoch became ``epoch``, or later."""
