@@ -139,6 +139,23 @@ def test_rules_that_can_not_be_read(text: str, reason: str) -> None:
     assert caught.value.problems[0].startswith("--retention: ")
 
 
+@pytest.mark.parametrize(
+    ("rules", "hidden"),
+    [
+        (["*:keep=3", "audit:never"], "'audit:never'"),
+        (["audit:keep=3", "audit:never", "*:keep=3"], "'audit:never'"),
+    ],
+)
+def test_a_rule_that_could_never_hold_is_refused(rules: list[str], hidden: str) -> None:
+    """What it was to keep would go."""
+    flags = [part for rule in rules for part in ("--retention", rule)]
+    with pytest.raises(UsageError) as caught:
+        load(flags, {})
+
+    (problem,) = caught.value.problems
+    assert f"has {hidden} behind a rule that holds for all that it would" in problem
+
+
 def test_one_of_several_daemons_collects() -> None:
     """A daemon that sees that another has collected leaves it at that, once."""
     store = FaultyStore(MemoryStore())

@@ -14,6 +14,8 @@ from st8.config.values import conceal_url
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from st8.config.settings import RetentionRule
+
 __all__ = [
     "Command",
     "Finished",
@@ -205,7 +207,18 @@ def _contradictions(said: dict[str, Said], values: dict[str, Any]) -> list[str]:
             f"token ({said['token'].place}) and token-file "
             f"({said['token-file'].place}) are both given; leave one out"
         )
-    return problems
+    return problems + _hidden_rules(said["retention"], values["retention"])
+
+
+def _hidden_rules(said: Said, rules: tuple[RetentionRule, ...]) -> list[str]:
+    """Return what is wrong with rules of which the first that matches holds."""
+    patterns = [rule.pattern for rule in rules]
+    return [
+        f"retention ({said.place}) has {text!r} behind a rule that holds for all that "
+        "it would; the first that matches holds"
+        for place, text in enumerate(said.texts)
+        if not {"*", patterns[place]}.isdisjoint(patterns[:place])
+    ]
 
 
 def _tls(values: dict[str, Any]) -> TlsSettings | None:
