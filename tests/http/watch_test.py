@@ -13,7 +13,7 @@ import pytest
 
 from st8.client import Client
 from st8.core.documents import Document
-from st8.core.errors import NotReached, Unauthenticated
+from st8.core.errors import NotReached, StorageFailed, Unauthenticated
 from st8.core.ids import CheckpointName, Key, Scope
 from st8.engine.engine import Engine
 from st8.engine.requests import Apply, CreateBranch, PutCheckpoint
@@ -455,6 +455,27 @@ async def test_who_may_no_longer_is_cut_off(hub: Daemon, policy: str | None) -> 
     expected = "unauthenticated" if policy is None else "forbidden"
     assert expected == problem["code"]
     assert not any(b"event: revision" in piece for piece in pieces)
+
+
+async def test_a_store_that_fails_under_a_watch_is_logged_and_counted(
+    hub: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever runs the daemon hears of it, though nobody may ask for anything else."""
+    app, _, _, engine = hub
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageFailed("the disk said no")
+
+    monkeypatch.setattr(engine, "news", fail)
+    call = Call(app)
+    pieces: list[bytes] = []
+    while (piece := await call.piece()) is not None:
+        pieces.append(piece)
+    await call.task
+
+    assert b"storage_failed" in pieces[-2]
+    assert ["a watch failed: the disk said no"] == caplog.messages
+    assert {"success": 0, "error": 1} == app.service.metrics.operation("watch").results
 
 
 async def test_what_is_hidden_is_not_told(hub: Daemon) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from st8.core.errors import St8Error
 from st8.core.ids import RevisionNumber
 from st8.http.encoding import encode, event_data
+from st8.http.problems import as_st8_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -45,6 +46,7 @@ _RETRY_MS: Final = 1_000
 _RETRY_SPREAD_MS: Final = 4_000
 """Clients that are cut off together come back spread over this time."""
 
+_FAULT: Final = 500  # a status from here on says that the daemon is to blame
 _STRIDE: Final = 1_618
 _LOOKS_AT_NUMBERS: Final = 15
 """After so many looks at the numbers of namespaces there is one at all branches."""
@@ -217,8 +219,9 @@ class Watcher:
     async def stream(self, receive: Receive, send: Send) -> bool:
         """Send events until the client goes, may no longer, or the daemon stops.
 
-        That the client goes is how it ends, and no end before that.
+        Returns False if it ends by a fault before that.
         """
+        failed = False
         gone = asyncio.ensure_future(_gone(receive))
         gone.add_done_callback(lambda _: self.wake.set())
         self._channels = self._hub.join(self, self._feeds)
@@ -233,13 +236,14 @@ class Watcher:
                     self._check()
                     await send(_body(b": heartbeat\nid: %s\n\n" % self._id()))
         except St8Error as error:
+            failed = as_st8_error(error, "a watch").http_status >= _FAULT
             problem = encode(error.problem())
             await send(_body(b"event: error\ndata: %s\n" % problem))
         finally:
             gone.cancel()
             self._hub.leave(self, self._feeds)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return True
+        return not failed
 
     async def _begin(self) -> bytes:
         """Return the first event: where the watcher begins."""
