@@ -38,13 +38,13 @@ def test_no_damage_is_silent(tmp_path: Path) -> None:
 
     What can't be told is the past: a log that is lost, and with it the last commits.
     """
-    outcome = run(tmp_path, flips=240, images=49, seed=SEED)
+    outcome = run(tmp_path, flips=2_000, images=49, seed=SEED)
 
     assert [] == outcome.wrong
     assert {"harmless": 1} == counted(outcome, "nothing")
     flips = counted(outcome, "flip")
     assert {"named", "harmless"} == set(flips)
-    assert 240 == sum(flips.values())
+    assert 2_000 == sum(flips.values())
     assert flips["named"] >= outcome.live > 50
     for kind in KINDS:
         assert 7 == sum(counted(outcome, kind).values())

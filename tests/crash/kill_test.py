@@ -18,7 +18,7 @@ from st8.testing.killrig import Outcome, run
 
 pytestmark = pytest.mark.crash
 
-_KILLS = 20
+_KILLS = 40
 _MUTANTS = Path(__file__).parent / "mutants.py"
 
 

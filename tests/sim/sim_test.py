@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from st8.core.ids import Namespace
     from st8.core.ports import Batch, Pointers
 
-_SEEDS = range(28)
+_SEEDS = range(100)
 _EMBEDDED = range(1, 5)
 _PLANTED = range(4, 40)
 """From the first world on in which somebody collects, backs up and redacts."""
