@@ -236,6 +236,8 @@ class SqliteStore(SqliteReads):
         """See :class:`~st8.core.ports.Store`: in the file, and all of the log."""
         log = self._path.with_name(sqlite_log.NAME)
         with self.turn(), self._write_lock:
+            if self._closed:
+                raise StorageFailed("the store is closed")
             self._check_fence()
             try:
                 sqlite_collect.move_log(self._writer, truncate=True)

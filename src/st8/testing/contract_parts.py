@@ -580,6 +580,23 @@ class CollectionContract(_OpensStores):
         put(store, b"new")
         assert objects_of(b"new") == store.objects([digest_of(b"new")])
 
+    def test_erasing_ends_and_harms_nothing(self, store: Store) -> None:
+        """What deletions have left is overwritten, and all that is there stays."""
+        put(store, b"kept", bytes(60_000), *(bytes([n]) * 5_000 for n in range(40)))
+        epoch = store.raise_epoch({}, epoch_of(store)).epoch
+        marks = {digest_prefix(digest_of(one)) for one in (b"kept", bytes(60_000))}
+        store.sweep(marks, epoch, 0, 1_000)
+        before = dump(store)
+        position = pieces = 1
+        while position:
+            position = store.erase(position, 2)
+            pieces += 1
+            assert pieces < 1_000
+
+        assert before == dump(store)
+        put(store, b"new")
+        assert objects_of(b"new") == store.objects([digest_of(b"new")])
+
     def test_a_collection_is_alone(self, store: Store) -> None:
         """Who collects alone hears so, one time after the other."""
         for _ in range(2):
