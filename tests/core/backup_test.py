@@ -127,6 +127,11 @@ def test_a_name_that_is_none() -> None:
         form.decode_branch(bytes.fromhex(f"0473686f70000102d804{_D}"))
 
 
+def test_a_stream_is_broken_off_as_it_always_was() -> None:
+    """Readers of other versions have to understand it."""
+    assert b"\0\0\0\x03\x02{}" == form.broken_off({})
+
+
 def test_a_block_may_be_a_little_larger_than_what_it_holds() -> None:
     """What zstd makes of chance is taken; what claims to be larger is not waited for."""
     most = form.BLOCK_BYTES_MAX + 64 * 1024
