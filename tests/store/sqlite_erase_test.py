@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from random import Random
+from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -110,6 +111,63 @@ def test_a_page_that_does_not_add_up_is_left_alone(tmp_path: Path) -> None:
         file.xClose()
 
         assert before == _readable(path)
+
+
+class _Pages(bytearray):
+    """A file in memory: its header, a page of the map, and one page of a tree."""
+
+    def __init__(self, page: bytes) -> None:
+        header = bytes(28) + pack(">IIII", 3, 0, 0, 0)
+        kinds = pack(">BI", 1, 0)
+        for one in (header, kinds, page):
+            self += one.ljust(PAGE_BYTES, b"\0")
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        """Return bytes of it."""
+        return bytes(self[offset : offset + amount])
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
+        """Write bytes to it."""
+        self[offset : offset + len(data)] = data
+
+
+def _leaf(cells: list[int], block: int, free: tuple[int, int]) -> bytes:
+    """Return a page with two cells of 40 bytes at its end, between them a free block."""
+    begin, middle, last = PAGE_BYTES - 100, PAGE_BYTES - 60, PAGE_BYTES - 40
+    page = bytearray(b"garbage!" * (PAGE_BYTES // 8))
+    page[:8] = pack(">BHHHB", 13, block, 2, begin, 0)
+    page[8:12] = pack(">HH", *(begin + at for at in cells))
+    for at in (begin, last):
+        page[at : at + 40] = bytes((38, at % 100)) + b"x" * 38
+    page[middle : middle + 4] = pack(">HH", *free)
+    return bytes(page)
+
+
+@pytest.mark.parametrize(
+    ("cells", "block", "free", "left"),
+    [
+        ([0, 60], 40, (0, 20), False),
+        ([0, 0], 40, (0, 20), True),
+        ([0, 60], 40, (PAGE_BYTES - 60, 0), True),
+        ([0, 60], 20, (0, 20), True),
+        ([0, 60], 40, (0, 21), True),
+    ],
+    ids=["whole", "one cell twice", "a block in a circle", "in a cell", "too long"],
+)
+def test_what_overlaps_is_left_alone(
+    cells: list[int], block: int, free: tuple[int, int], *, left: bool
+) -> None:
+    """What no cell is said to be may be one whose pointer is wrong."""
+    file = _Pages(_leaf(cells, PAGE_BYTES - 100 + block, free))
+    before = bytes(file)
+
+    assert 0 == erase(file, 1, 10)
+
+    after = bytes(file)
+    assert left == (before == after)
+    assert left == (b"garbage!" in after)
+    assert before[-100:-60] == after[-100:-60]
+    assert before[-40:] == after[-40:]
 
 
 def _readable(path: Path) -> list[Any]:

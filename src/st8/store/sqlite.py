@@ -225,7 +225,7 @@ class SqliteStore(SqliteReads):
 
     def redact(self, choose: Callable[[], Sequence[Redaction]]) -> int:
         """See :class:`~st8.core.ports.Store`."""
-        with self.turn(), self._writing() as writer:
+        with self._writing() as writer:
             write_redactions(writer, choose())
             epoch = count_up_epoch(writer)
             failpoint("sqlite.redacted")
@@ -235,7 +235,7 @@ class SqliteStore(SqliteReads):
     def erase(self, position: int, limit: int) -> int:
         """See :class:`~st8.core.ports.Store`: in the file, and all of the log."""
         log = self._path.with_name(sqlite_log.NAME)
-        with self.turn(), self._write_lock:
+        with self._write_lock:
             if self._closed:
                 raise StorageFailed("the store is closed")
             self._check_fence()
@@ -254,13 +254,15 @@ class SqliteStore(SqliteReads):
                 raise self._not_erased("there is no space left") from None
             except (apsw.Error, OSError) as error:
                 self._fence(f"overwriting what was deleted failed: {error}")
-                raise self._not_erased(str(error)) from None
+                raise self._not_erased(
+                    f"{error}; writes are refused until st8d is restarted"
+                ) from None
         return after
 
     def _not_erased(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown(
             "it is redacted, and nobody is shown it any more, but its bytes could not "
-            f"be overwritten in {self._path.parent}: {reason}. Redact it again"
+            f"be overwritten in {self._path.parent}: {reason}. Then redact it again"
         )
 
     def sweep(

@@ -15,6 +15,7 @@ import struct
 from struct import Struct, unpack_from
 from typing import TYPE_CHECKING, Final, Protocol
 
+from st8.core.errors import Corrupt
 from st8.store.schema import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PageFile", "erase"]
 
-_U16: Final = Struct(">H")
 _U32: Final = Struct(">I")
 
 _INTERIOR_INDEX: Final = 2
@@ -71,9 +71,14 @@ def erase(file: PageFile, first: int, pages: int) -> int:
     log must be empty; whoever reads finds the same. It is not synced.
 
     Raises:
+        Corrupt: It is cut off where it says what is free.
         apsw.Error: It can't be read or written.
     """
-    return _Eraser(file).erase(first, pages)
+    try:
+        eraser = _Eraser(file)
+    except _Damaged:
+        raise Corrupt("SQLite's file ends before a page that it says is free") from None
+    return eraser.erase(first, pages)
 
 
 class _Damaged(Exception):
@@ -182,23 +187,28 @@ def _rebuilt(page: bytes, chains: list[tuple[int, int]]) -> bytes:
     if header is None:
         raise _Damaged
     block, cells, begin = unpack_from(">HHH", page, 1)
-    unused = (begin or 65_536) - (header + 2 * cells) + page[7]
+    pointers = header + 2 * cells
     rebuilt = bytearray(PAGE_BYTES)
-    used = header + 2 * cells
-    rebuilt[:used] = page[:used]
-    for start, end in _extents(page, header, cells, chains):
-        if not begin <= start < end <= PAGE_BYTES:
-            raise _Damaged
+    rebuilt[:pointers] = page[:pointers]
+    extents = list(_extents(page, header, cells, chains))
+    for start, end in extents:
         rebuilt[start:end] = page[start:end]
-        used += end - start
     while block:
         following, size = unpack_from(">HH", page, block)
-        if block < begin or 0 < following < block + size or block + size > PAGE_BYTES:
+        if size < _CELL_BYTES_MIN or 0 < following < block + size:
             raise _Damaged
+        extents.append((block, block + size))
         rebuilt[block : block + 4] = page[block : block + 4]
-        unused += size
         block = following
-    if used + unused != PAGE_BYTES:
+    if not pointers <= begin:
+        raise _Damaged
+    gaps, position = 0, begin
+    for start, end in sorted(extents):
+        if not position <= start < end <= PAGE_BYTES:
+            raise _Damaged
+        gaps += start - position
+        position = end
+    if gaps + PAGE_BYTES - position != page[7]:
         raise _Damaged
     return bytes(rebuilt)
 
@@ -209,7 +219,7 @@ def _extents(
     """Yield where each cell begins and ends."""
     kind = page[0]
     for start in unpack_from(f">{cells}H", page, header):
-        at = start + 4 if header == _HEADER_BYTES[_INTERIOR_TABLE] else start
+        at = start + 4 if kind in (_INTERIOR_TABLE, _INTERIOR_INDEX) else start
         size, at = _varint(page, at)  # of an interior table page, the row number
         if kind == _LEAF_TABLE:
             _, at = _varint(page, at)
